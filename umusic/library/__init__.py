@@ -1,0 +1,1 @@
+"""All that is kept: users, records and their files. No HTTP."""

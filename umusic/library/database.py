@@ -1,0 +1,97 @@
+"""The gate to Postgres: transactions, and foreign exceptions turned into ours.
+
+It knows no table; what a broken constraint means is told by whoever writes.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from umusic.errors import CommitUncertain, DatabaseUnavailable
+
+#: Seconds to wait for a connection of the pool, for a new one, and for an answer.
+_POOL_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+_COMMAND_SECONDS = 30.0
+#: SQLSTATE classes that mean "not now": connection, resources, operator intervention, system.
+_PASSING_STATES = ("08", "53", "57", "58")
+
+
+class ConstraintBroken(Exception):
+    """A statement broke the constraint `name`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Database:
+    """A pool of connections. `url` is SQLAlchemy's, of the kind postgresql+asyncpg://…"""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._engine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_POOL_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back if it raises.
+
+        Raises:
+            DatabaseUnavailable: Postgres cannot be reached; nothing was committed.
+            CommitUncertain: it went away during COMMIT; the rows may be there.
+            ConstraintBroken: a statement of the block broke a constraint.
+        """
+        with _gate():
+            async with self._sessions() as session:
+                yield session
+                await session.flush()
+                try:
+                    await session.commit()
+                except (DBAPIError, OSError, TimeoutError) as exc:
+                    raise CommitUncertain from exc
+
+    async def ping(self) -> None:
+        """Asks Postgres for a sign of life.
+
+        Raises:
+            DatabaseUnavailable: there was none.
+        """
+        async with self.transaction() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _gate() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as exc:
+        raise ConstraintBroken(_constraint(exc)) from exc
+    except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as exc:
+        raise DatabaseUnavailable from exc
+    except DBAPIError as exc:
+        if exc.connection_invalidated or _state(exc).startswith(_PASSING_STATES):
+            raise DatabaseUnavailable from exc
+        raise
+
+
+def _constraint(exc: IntegrityError) -> str:
+    return str(getattr(exc.orig.__cause__, "constraint_name", None)) if exc.orig else ""
+
+
+def _state(exc: DBAPIError) -> str:
+    return str(getattr(exc.orig, "sqlstate", None) or "")

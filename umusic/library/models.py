@@ -1,0 +1,97 @@
+"""The tables. Only `migrations/` changes them; a test holds the two equal."""
+
+import datetime
+import uuid
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+#: Constraints have names, because errors and migrations speak of them.
+_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """What the tables have in common."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class
+        datetime.datetime: DateTime(timezone=True),
+        uuid.UUID: Uuid(),
+        str: Text(),
+        bytes: LargeBinary(),
+        float: Double(),
+    }
+
+
+class User(Base):
+    """Someone with a library. The token itself is kept nowhere."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        UniqueConstraint("token_sha256"),
+        CheckConstraint("char_length(name) BETWEEN 1 AND 250", name="name_length"),
+        CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256_length"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    token_sha256: Mapped[bytes]
+    created_at: Mapped[datetime.datetime]
+
+
+class Record(Base):
+    """One MP3 in a user's library, and what is known of the WAV it was made from.
+
+    `duration` is in seconds, `sample_rate` in Hz, `bitrate` the average in bit/s, `size` in
+    bytes, `samples` per channel; the `source_` columns say the same of the WAV.
+    """
+
+    __tablename__ = "records"
+    __table_args__ = (
+        # Records without a name do not collide: NULLs are distinct.
+        UniqueConstraint("user_id", "name"),
+        CheckConstraint("char_length(name) BETWEEN 1 AND 250", name="name_length"),
+        CheckConstraint("samples > 0 AND source_samples > 0", name="samples_positive"),
+        CheckConstraint("size > 0 AND source_size > 0", name="sizes_positive"),
+        CheckConstraint(
+            "octet_length(sha256) = 32 AND octet_length(source_sha256) = 32", name="sha256_length"
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    uploader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str | None]
+    created_at: Mapped[datetime.datetime]
+    duration: Mapped[float]
+    sample_rate: Mapped[int] = mapped_column(Integer)
+    channels: Mapped[int] = mapped_column(SmallInteger)
+    bitrate: Mapped[int] = mapped_column(Integer)
+    samples: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes]
+    source_format: Mapped[str]
+    source_sample_rate: Mapped[int] = mapped_column(Integer)
+    source_channels: Mapped[int] = mapped_column(SmallInteger)
+    source_samples: Mapped[int] = mapped_column(BigInteger)
+    source_size: Mapped[int] = mapped_column(BigInteger)
+    source_sha256: Mapped[bytes]

@@ -1,0 +1,47 @@
+"""What a user or a record may be called: 1 to 250 characters, in Unicode NFC."""
+
+import unicodedata
+
+from umusic.errors import InvalidField
+
+MAX_CHARACTERS = 250
+
+#: Control characters, lone surrogates, line and paragraph separators.
+_REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def user_name(raw: str) -> str:
+    """The name of a user, trimmed and normalized.
+
+    Raises:
+        InvalidField: it is empty, too long or holds control characters.
+    """
+    name = _checked(raw)
+    if not name:
+        raise InvalidField("The name is empty; 1 to 250 characters are taken.")
+    return name
+
+
+def record_name(raw: str | None) -> str | None:
+    """The name of a record from a file name: its base name, without directories of any system.
+
+    None if nothing is left of it: then the record has no name.
+
+    Raises:
+        InvalidField: it is too long or holds control characters.
+    """
+    if raw is None:
+        return None
+    base = _checked(raw).replace("\\", "/").rpartition("/")[2].strip()
+    return base if base not in ("", ".", "..") else None
+
+
+def _checked(raw: str) -> str:
+    name = unicodedata.normalize("NFC", raw.strip())
+    if any(unicodedata.category(character) in _REFUSED for character in name):
+        raise InvalidField("The name holds control characters.")
+    if len(name) > MAX_CHARACTERS:
+        raise InvalidField(
+            f"The name has {len(name)} characters; at most {MAX_CHARACTERS} are taken."
+        )
+    return name

@@ -1,0 +1,1 @@
+"""All that knows HTTP. No SQL, no paths of files, no ffmpeg."""

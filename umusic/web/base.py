@@ -1,0 +1,310 @@
+"""What all handlers share: reading bodies as they come, credentials, and refusing politely.
+
+Every handler streams, so that no body is ever held whole: the default takes small ones.
+"""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any
+
+from pydantic import BaseModel
+from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler, stream_request_body
+
+from umusic.errors import (
+    ExpectationUnknown,
+    Forbidden,
+    InvalidField,
+    MalformedFraming,
+    RecordNameTaken,
+    TooLarge,
+    UmusicError,
+    Unauthenticated,
+)
+from umusic.library.models import User
+from umusic.library.users import Users
+from umusic.web.errors import Problem, as_umusic_error, status_of
+from umusic.web.framing import Framing
+from umusic.web.links import Links
+
+log = logging.getLogger(__name__)
+
+#: A body that is not an upload may have this many bytes.
+MAX_SMALL_BODY = 64 * 1024
+#: How long the rest of a refused body is thrown away, in seconds: in all, and without a byte.
+LINGER_SECONDS = 30.0
+LINGER_IDLE_SECONDS = 5.0
+#: For the access log alone, as nginx has it.
+CLIENT_GONE = 499
+
+
+class Lifecycle:
+    """Whether umusic is about to stop, and what it has to wait for then."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        #: Requests that are not answered to their end.
+        self.requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin_request(self) -> None:
+        """Counts a request that has come in."""
+        self.requests += 1
+        self._idle.clear()
+
+    def end_request(self) -> None:
+        """Counts it as answered to its end, or gone."""
+        self.requests -= 1
+        if not self.requests:
+            self._idle.set()
+
+    async def idle(self, seconds: float) -> None:
+        """Waits until no request is running, at most `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` beside everything else; `settle` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Waits until all that was spawned has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@stream_request_body
+class BaseHandler(RequestHandler):
+    """A handler whose errors become problem details, whatever is still on its way.
+
+    Subclasses override `admit` (before the body), `receive` (each piece of it), the HTTP verbs
+    (after it) and `clean_up` (once, at the end, however it ended). All may raise.
+    """
+
+    framing = Framing(length=None, chunked=False)
+
+    def initialize(self, lifecycle: Lifecycle, links: Links) -> None:
+        """Takes what every handler needs."""
+        self.lifecycle = lifecycle
+        self.links = links
+        self._small_body = bytearray()
+        self._refused = False
+        self._linger_end = 0.0
+        self._linger_timer: object | None = None
+        self._running = False
+
+    async def admit(self) -> None:
+        """Looks whether the request is welcome, before its body is read."""
+
+    async def receive(self, data: bytes) -> None:
+        """Takes a piece of the body. The default keeps it, up to `MAX_SMALL_BODY`."""
+        if len(self._small_body) + len(data) > MAX_SMALL_BODY:
+            raise TooLarge(f"At most {MAX_SMALL_BODY} bytes are taken here.", limit=MAX_SMALL_BODY)
+        self._small_body += data
+
+    async def clean_up(self) -> None:
+        """Lets go of what the request held."""
+
+    # --- Tornado's side -----------------------------------------------------------------------
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "umusic")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    async def prepare(self) -> None:
+        self._running = True
+        self.lifecycle.begin_request()
+        if self.lifecycle.draining:
+            self.set_header("Connection", "close")
+        try:
+            self.framing = Framing.of(self.request.headers)
+            self._check_expectation()
+            await self.admit()
+        except Exception as exc:
+            await self.refuse(exc)
+
+    async def data_received(self, chunk: bytes) -> None:
+        # It must not raise: Tornado would close the socket without an answer.
+        if self._refused:
+            self._rearm_linger()
+            return
+        try:
+            await self.receive(chunk)
+        except Exception as exc:
+            await self.refuse(exc)
+
+    def on_finish(self) -> None:
+        self._end()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if not self._headers_written:
+            self.set_status(CLIENT_GONE, "Client Closed Request")
+        self.application.log_request(self)
+        self._end()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        _, exc, _ = kwargs.get("exc_info", (None, None, None))
+        self.write_problem(as_umusic_error(exc) if exc else UmusicError())
+        self.finish()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if isinstance(value, StreamClosedError):
+            return
+        error = as_umusic_error(value) if value else UmusicError()
+        if type(error) is UmusicError:
+            log.error("%s %s failed", self.request.method, self.request.path, exc_info=value)
+        elif error.__cause__ is not None and status_of(type(error)) >= 500:
+            log.warning("%s: %r", error.code, error.__cause__)
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def reply(self, status: int, model: BaseModel) -> None:
+        """Answers with JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(model.model_dump_json(by_alias=True))
+
+    def write_problem(self, error: UmusicError) -> None:
+        """Answers with problem details; does not finish."""
+        if isinstance(error, RecordNameTaken) and "record" in error.members:
+            user, record = error.members["user"], error.members["record"]
+            error.members["link"] = self.links.record(
+                self.request, uuid.UUID(str(user)), uuid.UUID(str(record))
+            )
+        problem = Problem(error)
+        body = problem.body()
+        self.set_status(problem.status)
+        for name, value in problem.headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Length", len(body))
+        self.write(body)
+
+    async def refuse(self, exc: Exception) -> None:
+        """Answers with the problem while the body may still be arriving.
+
+        Closing at once would make the kernel answer what still arrives with a reset, and nginx
+        make 502 of it. So the answer is flushed, not finished, and the rest of the body thrown
+        away for a bounded time, until it or the peer ends.
+        """
+        if self._refused:
+            return
+        self._refused = True
+        self.log_exception(type(exc), exc, exc.__traceback__)
+        error = as_umusic_error(exc)
+        self.write_problem(error)
+        if isinstance(error, MalformedFraming):
+            self.set_header("Connection", "close")
+        if isinstance(error, MalformedFraming) or not self.framing.has_body:
+            await self.finish()
+            return
+        self.set_header("Connection", "close")
+        # Tornado would send a 100 after our answer.
+        self.request.headers.pop("Expect", None)
+        # Once the body has ended, Tornado calls the verb: nothing is left to do but finish.
+        setattr(self, (self.request.method or "").lower(), self._end_refusal)
+        self._linger_end = IOLoop.current().time() + LINGER_SECONDS
+        self._rearm_linger()
+        # First, so that whoever reads the answer finds nothing left of the upload.
+        await self._clean_up_safely()
+        with contextlib.suppress(StreamClosedError):
+            await self.flush()
+
+    # --- what a request says ------------------------------------------------------------------
+
+    def small_body(self) -> bytes:
+        """The body, where `receive` was left as it is."""
+        return bytes(self._small_body)
+
+    def query(self, name: str) -> str | None:
+        """A parameter of the query string."""
+        return self.get_query_argument(name, default=None)
+
+    def bearer(self) -> str | None:
+        """The token of `Authorization: Bearer …` (RFC 6750, 2.1)."""
+        scheme, _, token = self.request.headers.get("Authorization", "").strip().partition(" ")
+        return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+    def _check_expectation(self) -> None:
+        expectation = self.request.headers.get("Expect")
+        if expectation is None:
+            return
+        if expectation.lower() != "100-continue":
+            raise ExpectationUnknown
+        # Tornado compares it case-sensitively.
+        self.request.headers["Expect"] = "100-continue"
+
+    # --- lingering ----------------------------------------------------------------------------
+
+    def _rearm_linger(self) -> None:
+        loop = IOLoop.current()
+        if self._linger_timer is not None:
+            loop.remove_timeout(self._linger_timer)
+        deadline = min(self._linger_end, loop.time() + LINGER_IDLE_SECONDS)
+        self._linger_timer = loop.call_at(deadline, self._end_refusal)
+
+    def _end_refusal(self, *_: str) -> None:
+        if not self._finished:
+            self.finish()
+
+    async def _clean_up_safely(self) -> None:
+        try:
+            await self.clean_up()
+        except Exception:
+            log.exception("the clean-up of %s %s failed", self.request.method, self.request.path)
+
+    def _end(self) -> None:
+        if self._running:
+            self._running = False
+            self.lifecycle.end_request()
+        if self._linger_timer is not None:
+            IOLoop.current().remove_timeout(self._linger_timer)
+            self._linger_timer = None
+        self.lifecycle.spawn(self._clean_up_safely())
+
+
+def uuid_field(name: str, text: str | None) -> uuid.UUID:
+    """A UUID that a client sent.
+
+    Raises:
+        InvalidField: it is missing or none.
+    """
+    try:
+        return uuid.UUID(text or "")
+    except ValueError as exc:
+        raise InvalidField(f"{name} is missing or not a UUID.", field=name) from exc
+
+
+async def authenticate(
+    users: Users, *, bearer: str | None, user_id: str | None, token: str | None
+) -> User:
+    """Who sends a request: the user of the Bearer token, or else of the pair user_id and token.
+
+    Raises:
+        Unauthenticated: there are no credentials; TokenUnknown, PairUnknown: wrong ones.
+        Forbidden: the Bearer token is not that of `user_id`.
+    """
+    if bearer is not None:
+        user = await users.by_token(bearer)
+        if user_id is not None and uuid_field("user_id", user_id) != user.id:
+            raise Forbidden("The token is not that of user_id.")
+        return user
+    if user_id is None and token is None:
+        raise Unauthenticated
+    if token is None:
+        raise Unauthenticated("The token is missing: send it with user_id, or as a Bearer token.")
+    return await users.by_pair(uuid_field("user_id", user_id), token)

@@ -1,0 +1,148 @@
+"""From the body of a request to the bytes of the WAV in it: raw, or multipart/form-data.
+
+Both kinds turn pieces of the body into the same events, and hold none of the file's bytes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    content_disposition_unquote,
+    parse_options_header,
+)
+
+from umusic.errors import MalformedForm
+
+MAX_FIELDS = 32
+MAX_FIELD_BYTES = 16 * 1024
+#: What the form around a file of the greatest size may add.
+MAX_FORM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A form field that is no file."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileStart:
+    """The form's file begins; bytes of it follow. `filename` is what the client calls it."""
+
+    filename: str | None
+
+
+Event = Field | FileStart | bytes
+
+
+class Body(Protocol):
+    """A kind of body."""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Takes a piece of the body. Raises MalformedForm."""
+        ...
+
+    def close(self) -> None:
+        """Says that the body has ended. Raises MalformedForm if it may not end here."""
+        ...
+
+
+class RawBody:
+    """The body is the WAV."""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The piece itself."""
+        yield data
+
+    def close(self) -> None:
+        """A raw body may end anywhere: its framing has been checked."""
+
+
+class MultipartBody:
+    """The body is a form (RFC 7578) with exactly one file, under any name."""
+
+    def __init__(self, boundary: str) -> None:
+        try:
+            self._parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS)
+        except MultipartError as exc:
+            raise MalformedForm("The multipart boundary is not usable.") from exc
+        self._segment: MultipartSegment | None = None
+        self._value = bytearray()
+        self._files = 0
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The fields, the start of the file and its bytes, in the order of the form."""
+        try:
+            for event in self._parser.parse(data):
+                if isinstance(event, MultipartSegment):
+                    yield from self._on_part(event)
+                elif event is None:
+                    yield from self._on_part_end()
+                elif self._is_file():
+                    yield bytes(event)
+                else:
+                    self._on_value(event)
+        except MultipartError as exc:
+            raise MalformedForm(f"The multipart/form-data body is wrong: {exc}.") from exc
+
+    def close(self) -> None:
+        """Raises MalformedForm if the form is cut short or holds no file."""
+        try:
+            self._parser.close()
+        except MultipartError as exc:
+            raise MalformedForm("The multipart/form-data body is cut short.") from exc
+        if not self._files:
+            raise MalformedForm("The form holds no file: send one, as with curl -F file=@take.wav.")
+
+    def _is_file(self) -> bool:
+        return self._segment is not None and self._segment.filename is not None
+
+    def _on_part(self, segment: MultipartSegment) -> Iterator[Event]:
+        self._segment = segment
+        self._value.clear()
+        if self._is_file():
+            self._files += 1
+            if self._files > 1:
+                raise MalformedForm("The form holds more than one file; send one at a time.")
+            yield FileStart(segment.filename)
+
+    def _on_value(self, data: bytes | bytearray) -> None:
+        self._value += data
+        if len(self._value) > MAX_FIELD_BYTES:
+            raise MalformedForm(
+                f"A form field is longer than {MAX_FIELD_BYTES} bytes. If it is the file, send it "
+                "with a filename, as curl -F file=@take.wav does."
+            )
+
+    def _on_part_end(self) -> Iterator[Event]:
+        if self._segment is not None and not self._is_file():
+            try:
+                yield Field(self._segment.name or "", self._value.decode())
+            except UnicodeDecodeError as exc:
+                raise MalformedForm("A form field is not UTF-8.") from exc
+        self._segment = None
+
+
+def body_of(content_type: str) -> Body:
+    """The kind of body that the Content-Type tells of: multipart if it says so, else raw.
+
+    Raises:
+        MalformedForm: multipart without a usable boundary.
+    """
+    kind, options = parse_options_header(content_type)
+    return (
+        MultipartBody(options.get("boundary", "")) if kind == "multipart/form-data" else RawBody()
+    )
+
+
+def filename_of(content_disposition: str) -> str | None:
+    """The filename that a Content-Disposition header of the request tells (RFC 6266)."""
+    _, options = parse_options_header(content_disposition, unquote=content_disposition_unquote)
+    filename: str | None = options.get("filename")
+    return filename

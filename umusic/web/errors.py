@@ -1,0 +1,88 @@
+"""The one table from umusic's errors to HTTP statuses, and problem details (RFC 9457)."""
+
+import http
+import json
+from typing import Any
+
+from tornado.web import HTTPError
+
+from umusic import errors
+
+#: Looked up along the MRO of an error's class. No status is chosen anywhere else.
+STATUSES: dict[type[errors.UmusicError], int] = {
+    errors.UmusicError: 500,
+    errors.InvalidRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodUnknown: 405,
+    errors.BodyStalled: 408,
+    errors.Conflict: 409,
+    errors.LengthMissing: 411,
+    errors.TooLarge: 413,
+    errors.Unsupported: 415,
+    errors.RangeUnsatisfiable: 416,
+    errors.ExpectationUnknown: 417,
+    errors.Unprocessable: 422,
+    errors.Unavailable: 503,
+    errors.NoSpace: 507,
+}
+
+#: Headers that a status calls for: RFC 9110, 11.6.1 and 10.2.3.
+_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    503: {"Retry-After": "5"},
+}
+
+_TORNADO = {
+    400: errors.InvalidRequest,
+    403: errors.Forbidden,
+    404: errors.PathUnknown,
+    405: errors.MethodUnknown,
+}
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem:
+    """What a client is told of an error: a status, headers and a JSON body."""
+
+    def __init__(self, error: errors.UmusicError) -> None:
+        self.status = status_of(type(error))
+        self.headers = {"Content-Type": CONTENT_TYPE, **_HEADERS.get(self.status, {})}
+        self._members: dict[str, Any] = {
+            "type": f"/problems/{error.code}",
+            "title": http.HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": error.detail,
+            **error.members,
+        }
+
+    def body(self) -> bytes:
+        """The problem details as JSON."""
+        return json.dumps(self._members, ensure_ascii=False).encode()
+
+
+def status_of(kind: type[errors.UmusicError]) -> int:
+    """The HTTP status of a class of errors."""
+    return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
+
+
+def as_umusic_error(exc: BaseException) -> errors.UmusicError:
+    """`exc` itself, or what stands for it towards a client if it is none of ours."""
+    if isinstance(exc, errors.UmusicError):
+        return exc
+    if isinstance(exc, HTTPError):
+        return _TORNADO.get(exc.status_code, errors.UmusicError)()
+    return errors.UmusicError()
+
+
+def problem_types() -> dict[str, type[errors.UmusicError]]:
+    """All kinds of errors by their code."""
+    found: dict[str, type[errors.UmusicError]] = {}
+    waiting: list[type[errors.UmusicError]] = [errors.UmusicError]
+    while waiting:
+        kind = waiting.pop()
+        found[kind.code] = kind
+        waiting += kind.__subclasses__()
+    return found

@@ -1,0 +1,85 @@
+"""GET and HEAD /record: the MP3 itself, or nginx's order to send it."""
+
+import base64
+from pathlib import Path
+from urllib.parse import quote
+
+from tornado.httputil import format_timestamp
+from tornado.web import HTTPError, StaticFileHandler
+
+from umusic.errors import InvalidField, RangeUnsatisfiable, RecordUnknown
+from umusic.library.media import Media
+from umusic.library.records import Records
+from umusic.web.base import BaseHandler, Lifecycle, uuid_field
+from umusic.web.errors import status_of
+from umusic.web.links import Links
+
+
+class RecordHandler(BaseHandler, StaticFileHandler):
+    """Sends a record's MP3. Tornado's StaticFileHandler does it, or nginx (X-Accel-Redirect)."""
+
+    def initialize(  # type: ignore[override]
+        self,
+        lifecycle: Lifecycle,
+        links: Links,
+        records: Records,
+        media: Media,
+        x_accel_prefix: str | None,
+    ) -> None:
+        """Takes what a download needs."""
+        BaseHandler.initialize(self, lifecycle, links)
+        StaticFileHandler.initialize(self, str(media.root))
+        self._records = records
+        self._media = media
+        self._x_accel_prefix = x_accel_prefix
+
+    async def admit(self) -> None:
+        record_id, user_id = self.query("id"), self.query("user") or self.query("user_id")
+        if not record_id or not user_id:
+            raise InvalidField("A record's link has both id and user: /record?id=…&user=…")
+        try:
+            ids = uuid_field("id", record_id), uuid_field("user", user_id)
+        except InvalidField as exc:
+            raise RecordUnknown from exc
+        record = await self._records.find(*ids)
+        self.set_header("Content-Type", "audio/mpeg")
+        self.set_header("Content-Disposition", f'attachment; filename="{record.id}.mp3"')
+        self.set_header("Cache-Control", "private, no-cache")
+        # RFC 9530, 3: the digest of the whole MP3, whichever range of it is sent.
+        digest = base64.b64encode(record.sha256).decode()
+        self.set_header("Repr-Digest", f"sha-256=:{digest}:")
+        # StaticFileHandler's verbs take it from here.
+        self.path_args = [self._media.path_in_root(record.user_id, record.id)]
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Sends the file, or the range of it that was asked for."""
+        if self._x_accel_prefix is not None:
+            self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix + path))
+            return
+        try:
+            await super().get(path, include_body)
+        except (FileNotFoundError, HTTPError) as exc:
+            raise RecordUnknown from exc
+        if self.get_status() == status_of(RangeUnsatisfiable):
+            self.clear_header("Content-Disposition")
+            self.write_problem(RangeUnsatisfiable())
+
+    def set_headers(self) -> None:
+        """Called once the file has been looked at and before its ranges are."""
+        super().set_headers()
+        condition = self.request.headers.get("If-Range")
+        if condition is not None and condition not in (self.compute_etag(), self._last_modified()):
+            self.request.headers.pop("Range", None)
+
+    def compute_etag(self) -> str | None:
+        """As nginx makes it, of modification time and size, so that both ways agree."""
+        if self._x_accel_prefix is not None:
+            return None
+        found = Path(self.absolute_path or "").stat()
+        return f'"{int(found.st_mtime):x}-{found.st_size:x}"'
+
+    def get_content_type(self) -> str:
+        return "audio/mpeg"
+
+    def _last_modified(self) -> str:
+        return format_timestamp(Path(self.absolute_path or "").stat().st_mtime)

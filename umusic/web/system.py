@@ -1,0 +1,83 @@
+"""/healthz, /readyz, /problems/…, and what is answered where there is nothing."""
+
+import asyncio
+
+from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError, Unavailable
+from umusic.library.database import Database
+from umusic.library.media import Media
+from umusic.web.base import BaseHandler, Lifecycle
+from umusic.web.errors import problem_types, status_of
+from umusic.web.links import Links
+from umusic.web.schemas import Health
+
+
+class HealthHandler(BaseHandler):
+    """/healthz: the process is alive. It asks nobody else."""
+
+    def get(self) -> None:
+        """Says so."""
+        self.reply(200, Health(status="ok"))
+
+    head = get
+
+
+class ReadyHandler(BaseHandler):
+    """/readyz: uploads would be taken now."""
+
+    def initialize(  # type: ignore[override]
+        self, lifecycle: Lifecycle, links: Links, database: Database, media: Media
+    ) -> None:
+        """Takes what is asked."""
+        super().initialize(lifecycle, links)
+        self._database = database
+        self._media = media
+
+    async def get(self) -> None:
+        """Says so, or 503 and why not."""
+        if self.lifecycle.draining:
+            raise Draining
+        await self._database.ping()
+        try:
+            await asyncio.to_thread(self._media.check_writable)
+        except OSError as exc:
+            raise Unavailable("The media directory cannot be written to.") from exc
+        self.reply(200, Health(status="ready"))
+
+    async def head(self) -> None:
+        """The same without a body."""
+        await self.get()
+
+
+class ProblemHandler(BaseHandler):
+    """/problems/CODE: what a problem's `type` means."""
+
+    def get(self, code: str) -> None:
+        """Tells the status and the sentence."""
+        kind = problem_types().get(code)
+        if kind is None:
+            raise PathUnknown
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.write(f"{code} (HTTP status {status_of(kind)})\n\n{kind.sentence()}\n")
+
+
+class NothingHandler(BaseHandler):
+    """Where there is nothing: 404."""
+
+    async def admit(self) -> None:
+        raise PathUnknown
+
+
+class MethodHandler(BaseHandler):
+    """Where there is something, but not by this method: 405 with Allow (RFC 9110, 15.5.6)."""
+
+    def initialize(self, lifecycle: Lifecycle, links: Links, allow: str) -> None:  # type: ignore[override]
+        """`allow` lists the methods that the path takes."""
+        self._allow = allow
+        super().initialize(lifecycle, links)
+
+    def write_problem(self, error: UmusicError) -> None:
+        super().write_problem(error)
+        self.set_header("Allow", self._allow)
+
+    async def admit(self) -> None:
+        raise MethodUnknown(f"This path takes {self._allow}.")
