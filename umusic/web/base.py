@@ -231,8 +231,16 @@ class BaseHandler(RequestHandler):
         return bytes(self._small_body)
 
     def query(self, name: str) -> str | None:
-        """A parameter of the query string."""
-        return self.get_query_argument(name, default=None)
+        """A parameter of the query string, as it is: Tornado's own way drops control characters.
+
+        Raises:
+            InvalidField: it is not UTF-8.
+        """
+        values = self.request.query_arguments.get(name)
+        try:
+            return values[-1].decode() if values else None
+        except UnicodeDecodeError as exc:
+            raise InvalidField(f"{name} is not UTF-8.", field=name) from exc
 
     def bearer(self) -> str | None:
         """The token of `Authorization: Bearer …` (RFC 6750, 2.1)."""

@@ -1,11 +1,12 @@
 """GET and HEAD /record: the MP3 itself, or nginx's order to send it."""
 
 import base64
+import logging
 from pathlib import Path
 from urllib.parse import quote
 
 from tornado.httputil import format_timestamp
-from tornado.web import HTTPError, StaticFileHandler
+from tornado.web import StaticFileHandler
 
 from umusic.errors import InvalidField, RangeUnsatisfiable, RecordUnknown
 from umusic.library.media import Media
@@ -13,6 +14,8 @@ from umusic.library.records import Records
 from umusic.web.base import BaseHandler, Lifecycle, uuid_field
 from umusic.web.errors import status_of
 from umusic.web.links import Links
+
+log = logging.getLogger(__name__)
 
 
 class RecordHandler(BaseHandler, StaticFileHandler):
@@ -53,13 +56,14 @@ class RecordHandler(BaseHandler, StaticFileHandler):
 
     async def get(self, path: str, include_body: bool = True) -> None:
         """Sends the file, or the range of it that was asked for."""
+        # Looked at before nginx is sent there: its own 404 would keep our Content-Disposition.
+        if not (self._media.root / path).is_file():
+            log.error("the file of a record is missing: %s", path)
+            raise RecordUnknown
         if self._x_accel_prefix is not None:
             self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix + path))
             return
-        try:
-            await super().get(path, include_body)
-        except (FileNotFoundError, HTTPError) as exc:
-            raise RecordUnknown from exc
+        await super().get(path, include_body)
         if self.get_status() == status_of(RangeUnsatisfiable):
             self.clear_header("Content-Disposition")
             self.write_problem(RangeUnsatisfiable())

