@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 STALL_SECONDS = 60.0
 _STDERR_BYTES = 8192
 #: Below the server's, so that encoding never keeps a download waiting.
-_NICENESS = 5
+_NICENESS = 10
 
 
 class Encoder:
@@ -154,6 +154,10 @@ def _restrain(pid: int, max_seconds: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
         for limit, value in ffmpeg.limits(max_seconds).items():
             resource.prlimit(pid, limit, (value, value))
+    # Where the kernel groups tasks by session (sched(7), autogroup), niceness counts only within
+    # one, and ffmpeg is alone in its own: the group's niceness is what keeps it back.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
 
 async def _last_bytes(stream: asyncio.StreamReader) -> bytes:

@@ -42,6 +42,8 @@ class Database:
             connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(single, expire_on_commit=False)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -61,13 +63,24 @@ class Database:
                 except (DBAPIError, OSError, TimeoutError) as exc:
                     raise CommitUncertain from exc
 
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for single SELECTs, which need no BEGIN and COMMIT on the way to Postgres.
+
+        Raises:
+            DatabaseUnavailable: Postgres cannot be reached.
+        """
+        with _gate():
+            async with self._readers() as session:
+                yield session
+
     async def ping(self) -> None:
         """Asks Postgres for a sign of life.
 
         Raises:
             DatabaseUnavailable: there was none.
         """
-        async with self.transaction() as session:
+        async with self.reading() as session:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:

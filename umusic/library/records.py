@@ -22,7 +22,7 @@ class Records:
         Raises:
             RecordUnknown: there is none.
         """
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             record = await session.get(Record, record_id)
         if record is None or record.user_id != user_id:
             raise RecordUnknown
@@ -36,7 +36,7 @@ class Records:
         """
         if name is None:
             return
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             record_id = await session.scalar(
                 select(Record.id).where(Record.user_id == user_id, Record.name == name)
             )
@@ -63,5 +63,5 @@ class Records:
 
     async def existing(self, record_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those of the ids that have a row."""
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return set(await session.scalars(select(Record.id).where(Record.id.in_(record_ids))))

@@ -45,7 +45,7 @@ class Users:
         Raises:
             TokenUnknown: nobody's.
         """
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             user = await session.scalar(
                 select(User).where(User.token_sha256 == _token_sha256(token))
             )

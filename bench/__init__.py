@@ -1,0 +1,1 @@
+"""Measurements. Each program prints its figures; all traffic stays on loopback."""

@@ -1,0 +1,105 @@
+"""A umusic of its own for a measurement: scratch directories, free ports, nginx in front."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.front import Nginx
+from umusic.embedded import ffmpeg_binary
+
+FFMPEG = str(ffmpeg_binary())
+#: Ten minutes of it have 105 MB.
+_MUSIC = (
+    "aevalsrc='0.3*sin(2*PI*220*t)+0.2*sin(2*PI*(440+50*sin(t))*t)+0.1*random(0)"
+    "|0.3*sin(2*PI*330*t)+0.2*sin(2*PI*110*t)+0.1*random(1)':s=44100:d={seconds}"
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running umusic: its URLs, its process, its scratch directory and a registered user."""
+
+    direct: str
+    nginx: str
+    pid: int
+    scratch: Path
+    token: str
+
+    def upload(self, base: str, wav: Path, *options: str) -> tuple[int, float, dict[str, object]]:
+        """`curl -T`: the status, the seconds from first byte to reply, the reply."""
+        done = subprocess.run(
+            [
+                *("curl", "-sS", "-H", f"Authorization: Bearer {self.token}"),
+                *("-w", "\n%{http_code} %{time_total} %{time_pretransfer}", *options),
+                *("-T", str(wav), f"{base}/record"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        body, _, last = done.stdout.rpartition("\n")
+        status, total, before = last.split()
+        return int(status), float(total) - float(before), json.loads(body)
+
+
+@contextlib.contextmanager
+def running(**settings: str) -> Iterator[Stack]:
+    """Starts umusic with the settings given, and nginx before it."""
+    with tempfile.TemporaryDirectory(prefix="umusic-bench-") as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        media = scratch / "media"
+        environment = {
+            **os.environ,
+            "UMUSIC_PORT": "0",
+            "UMUSIC_DATA_DIR": str(scratch / "data"),
+            "UMUSIC_MEDIA_DIR": str(media),
+            **{f"UMUSIC_{key.upper()}": value for key, value in settings.items()},
+        }
+        with (scratch / "umusic.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "umusic", "serve"],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        try:
+            assert process.stdout is not None
+            greeting = process.stdout.readline()
+            found = re.search(r"http://\S+", greeting)
+            assert found, (scratch / "umusic.log").read_text()
+            direct = found[0]
+            nginx = Nginx(
+                scratch / "nginx", upstream=direct.removeprefix("http://"), media=media
+            )
+            with nginx.running():
+                yield Stack(direct, nginx.url, process.pid, scratch, _register(direct))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def music(path: Path, seconds: int) -> Path:
+    """Writes a stereo WAV of 44.1 kHz and 16 bit."""
+    source = _MUSIC.format(seconds=seconds)
+    subprocess.run(
+        [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:a", "pcm_s16le", str(path)],
+        check=True,
+    )
+    return path
+
+
+def _register(base: str) -> str:
+    request = urllib.request.Request(f"{base}/user", data=b'{"name": "bench"}')
+    with urllib.request.urlopen(request) as reply:
+        return str(json.load(reply)["token"])
