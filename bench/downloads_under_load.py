@@ -44,8 +44,8 @@ def measure(stack: Stack, base: str) -> None:
     stop.set()
     watcher.join()
     print(
-        f"uploads {statuses} in {time.perf_counter() - began:.1f} s; {len(waits)} downloads, median "
-        f"{1000 * statistics.median(waits):.1f} ms, longest {1000 * max(waits):.1f} ms"
+        f"uploads {statuses} in {time.perf_counter() - began:.1f} s; {len(waits)} downloads, "
+        f"median {1000 * statistics.median(waits):.1f} ms, longest {1000 * max(waits):.1f} ms"
     )
 
 

@@ -22,7 +22,9 @@ def main() -> None:
             status, took, _ = stack.upload(stack.nginx, wav)
             assert status == 201
             peaks.append(peak(stack.pid))
-            print(f"{wav.stat().st_size / 1e6:.0f} MB: {took:.1f} s, peak {peaks[-1] / 1024:.1f} MiB")
+            print(
+                f"{wav.stat().st_size / 1e6:.0f} MB: {took:.1f} s, peak {peaks[-1] / 1024:.1f} MiB"
+            )
     print(f"ratio {peaks[1] / peaks[0]:.3f}")
 
 

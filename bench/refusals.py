@@ -54,8 +54,7 @@ def main() -> None:
     failed = False
     with running(max_upload_bytes="110MB") as stack:
         wav = music(stack.scratch / "ten.wav", 600)
-        large = stack.scratch / "large.wav"
-        large.write_bytes(wav.read_bytes() + bytes(8_000_000))
+        music(stack.scratch / "large.wav", 640)
         text = stack.scratch / "text.wav"
         text.write_text(NOT_A_WAV * 100_000)
         small = music(stack.scratch / "small.wav", 1)

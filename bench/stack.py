@@ -79,9 +79,7 @@ def running(**settings: str) -> Iterator[Stack]:
             found = re.search(r"http://\S+", greeting)
             assert found, (scratch / "umusic.log").read_text()
             direct = found[0]
-            nginx = Nginx(
-                scratch / "nginx", upstream=direct.removeprefix("http://"), media=media
-            )
+            nginx = Nginx(scratch / "nginx", upstream=direct.removeprefix("http://"), media=media)
             with nginx.running():
                 yield Stack(direct, nginx.url, process.pid, scratch, _register(direct))
         finally:

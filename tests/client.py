@@ -39,11 +39,14 @@ def form(
     ]
     if file is not None:
         head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+            f"--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\n'
             "Content-Type: audio/wav\r\n\r\n"
         )
         parts.append(head.encode() + file + b"\r\n")
-    return f"multipart/form-data; boundary={boundary}", b"".join(parts) + f"--{boundary}--\r\n".encode()
+    return f"multipart/form-data; boundary={boundary}", b"".join(
+        parts
+    ) + f"--{boundary}--\r\n".encode()
 
 
 class Client:
@@ -83,7 +86,10 @@ class Client:
         )
 
     async def upload_chunked(
-        self, account: Account, pieces: Iterable[bytes] | AsyncIterator[bytes], path: str = "/record"
+        self,
+        account: Account,
+        pieces: Iterable[bytes] | AsyncIterator[bytes],
+        path: str = "/record",
     ) -> HTTPResponse:
         """Sends the pieces with Transfer-Encoding: chunked."""
 
@@ -95,6 +101,4 @@ class Client:
                 for piece in pieces:
                     await write(piece)
 
-        return await self.fetch(
-            path, method="PUT", body_producer=produce, headers=account.bearer
-        )
+        return await self.fetch(path, method="PUT", body_producer=produce, headers=account.bearer)

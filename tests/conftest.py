@@ -31,8 +31,13 @@ from umusic.settings import PREFIX, Settings
 
 def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
     """Runs a coroutine to its end on a loop and a thread of its own."""
+    return call_apart(asyncio.run, work)
+
+
+def call_apart(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function on another thread: asyncio.run() would take this one's loop away."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(function, *args).result()
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -73,7 +78,7 @@ def template(cluster: str) -> str:
     """The name of a migrated database to copy from."""
     run_apart(execute(cluster, "CREATE DATABASE template_umusic"))
     url = make_url(cluster).set(database="template_umusic")
-    schema.upgrade(url.render_as_string(hide_password=False))
+    call_apart(schema.upgrade, url.render_as_string(hide_password=False))
     return "template_umusic"
 
 
@@ -151,7 +156,9 @@ def app(settings: Settings, services: Services) -> Application:
 
 
 @pytest.fixture
-def http_server(io_loop: IOLoop, _unused_port: tuple[Any, int], app: Application) -> Iterator[HTTPServer]:
+def http_server(
+    io_loop: IOLoop, _unused_port: tuple[Any, int], app: Application
+) -> Iterator[HTTPServer]:
     """pytest-tornado's, but made as umusic makes its own."""
     made = server.make_server(app)
     made.add_socket(_unused_port[0])
@@ -206,3 +213,10 @@ def children(name: str) -> list[int]:
             if name in program and int(fields.split()[1]) == os.getpid():
                 found.append(int(pid))
     return found
+
+
+async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -258,7 +258,10 @@ async def test_a_form_that_is_cut_short_is_400_and_leaves_nothing(
         ("multipart/form-data", b"--b0und--\r\n"),
         form({"note": "x"}, None),
         ("multipart/form-data; boundary=b0und", b"no form at all, but long enough to see it"),
-        ("multipart/form-data; boundary=b0und", form({}, take(0.1))[1].replace(b"--b0und--\r\n", form({}, take(0.1))[1])),
+        (
+            "multipart/form-data; boundary=b0und",
+            form({}, take(0.1))[1].replace(b"--b0und--\r\n", form({}, take(0.1))[1]),
+        ),
     ],
     ids=["no boundary", "no file", "no form", "two files"],
 )
@@ -339,9 +342,7 @@ class TestLimits:
         assert (await reply).code == 408
 
     @pytest.mark.gen_test
-    async def test_more_uploads_than_may_run_are_503_with_retry_after(
-        self, client: Client
-    ) -> None:
+    async def test_more_uploads_than_may_run_are_503_with_retry_after(self, client: Client) -> None:
         user = await client.register()
         begun, released = asyncio.Event(), asyncio.Event()
 

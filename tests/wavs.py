@@ -1,4 +1,4 @@
-"""WAVs for the tests, made byte by byte, so that every field of a header can be wrong on purpose."""
+"""WAVs for the tests, made byte by byte: every field of a header can be wrong on purpose."""
 
 import math
 import struct
@@ -63,9 +63,7 @@ def rf64(data: bytes, *, format: bytes | None = None, after: bytes = b"") -> byt
     fmt_chunk = chunk(b"fmt ", fmt() if format is None else format)
     total = 4 + 36 + len(fmt_chunk) + 8 + len(data) + len(after)
     ds64 = chunk(b"ds64", struct.pack("<QQQI", total, len(data), len(data) // 4, 0))
-    return (
-        b"RF64\xff\xff\xff\xffWAVE" + ds64 + fmt_chunk + b"data\xff\xff\xff\xff" + data + after
-    )
+    return b"RF64\xff\xff\xff\xffWAVE" + ds64 + fmt_chunk + b"data\xff\xff\xff\xff" + data + after
 
 
 def tone(frames: int, channels: int = 2, rate: int = 44100, *, bits: int = 16) -> bytes:

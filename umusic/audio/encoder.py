@@ -13,7 +13,7 @@ from pathlib import Path
 
 from umusic.audio import ffmpeg
 from umusic.audio.ffmpeg import Mp3Settings
-from umusic.audio.mp3 import INFO_TAG_BYTES, InfoTag, InfoTagMissing, read_info_tag
+from umusic.audio.mp3 import INFO_TAG_BYTES, MIN_PADDING, InfoTag, InfoTagMissing, read_info_tag
 from umusic.audio.wav import WavFormat
 from umusic.errors import EncoderFailed, NoSpace
 
@@ -107,7 +107,7 @@ class Encoder:
         # Exit 0 proves little: words on stderr count as failure, and the samples are counted.
         if status or stderr:
             raise await self._failure()
-        return await asyncio.to_thread(self._checked_tag)
+        return await asyncio.to_thread(self._settled_tag)
 
     async def abort(self) -> None:
         """Kills ffmpeg and waits until it is gone. May be called at any time, more than once."""
@@ -120,19 +120,30 @@ class Encoder:
             await self._stdin.wait_closed()
         await self._stderr
 
-    def _checked_tag(self) -> InfoTag:
-        with self._output.open("rb") as file:
+    def _settled_tag(self) -> InfoTag:
+        """Checks that all samples are in the MP3, and makes its tag tell their number.
+
+        ffmpeg's own padding is wrong by up to 46 samples when the last frame holds no more than
+        46, and its tag's CRC is wrong but for MPEG-1 stereo (seen in 5.1 and 9.0).
+        """
+        with self._output.open("r+b") as file:
+            head = file.read(INFO_TAG_BYTES)
             try:
-                tag = read_info_tag(file.read(INFO_TAG_BYTES))
+                tag = read_info_tag(head)
             except InfoTagMissing as exc:
                 raise EncoderFailed from exc
-        wanted = self._frames * tag.sample_rate / self._wav.sample_rate
-        # A resampler may round the last sample either way; without one it is exact.
-        allowed = 0 if tag.sample_rate == self._wav.sample_rate else 2
-        if abs(tag.samples - wanted) > allowed:
-            log.error("the MP3 has %d samples instead of %s", tag.samples, wanted)
-            raise EncoderFailed
-        return tag
+            resampled = tag.sample_rate != self._wav.sample_rate
+            settled = tag.padded_to(round(self._frames * tag.sample_rate / self._wav.sample_rate))
+            # LAME always pads by these and less than a frame more, so with any other number a
+            # frame is missing or too many. A resampler may be off by a sample.
+            beyond = settled.padding - MIN_PADDING
+            slack = 2 if resampled else 0
+            if not -slack <= beyond < tag.samples_per_frame + slack:
+                log.error("the MP3 has %d samples instead of %d", tag.samples, settled.samples)
+                raise EncoderFailed
+            file.seek(0)
+            file.write(settled.write_into(head))
+        return settled
 
     async def _failure(self) -> EncoderFailed | NoSpace:
         """What to raise, after ffmpeg's end; its own words go to the log."""

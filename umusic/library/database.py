@@ -97,7 +97,12 @@ def _gate() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as exc:
         raise DatabaseUnavailable from exc
     except DBAPIError as exc:
-        if exc.connection_invalidated or _state(exc).startswith(_PASSING_STATES):
+        # Without a statement it was the connecting that failed.
+        if (
+            exc.statement is None
+            or exc.connection_invalidated
+            or _state(exc).startswith(_PASSING_STATES)
+        ):
             raise DatabaseUnavailable from exc
         raise
 

@@ -1,0 +1,78 @@
+"""ffmpeg's command lines."""
+
+from pathlib import Path
+
+import pytest
+
+from umusic.audio.ffmpeg import Mp3Settings, encode_args, mp3_sample_rate, probe
+from umusic.audio.wav import WavFormat
+from umusic.errors import StartError
+
+
+def test_the_command_line_of_a_stereo_wav() -> None:
+    args = encode_args(
+        Path("/bin/ffmpeg"), WavFormat(False, 2, 2, 44100), Mp3Settings(), Path("/m/a.part")
+    )
+    assert args == [
+        *("/bin/ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"),
+        *("-xerror", "-y", "-protocol_whitelist", "pipe", "-probesize", "32"),
+        *("-f", "s16le", "-ar", "44100", "-ch_layout", "0x3", "-i", "pipe:0"),
+        *("-map", "0:a:0", "-map_metadata", "-1"),
+        *("-af", "aformat=sample_fmts=s16p:sample_rates=44100:channel_layouts=stereo"),
+        *("-c:a", "libmp3lame", "-threads", "1", "-q:a", "2"),
+        *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "1", "file:/m/a.part"),
+    ]
+
+
+def test_a_constant_bit_rate_takes_the_place_of_the_quality() -> None:
+    wav = WavFormat(False, 2, 2, 44100)
+    args = encode_args(Path("f"), wav, Mp3Settings(bitrate=128), Path("a"))
+    assert args[args.index("-b:a") + 1] == "128k"
+    assert "-q:a" not in args
+
+
+@pytest.mark.parametrize(
+    ("wav", "layout", "filters"),
+    [
+        (WavFormat(False, 1, 1, 8000), "0x4", "s16p:sample_rates=8000:channel_layouts=mono"),
+        (WavFormat(True, 8, 2, 96000), "0x3", "s32p:sample_rates=48000:channel_layouts=stereo"),
+        (
+            WavFormat(False, 3, 4, 48000, 0x107),
+            "0x107",
+            "s32p:sample_rates=48000:channel_layouts=stereo",
+        ),
+        (
+            WavFormat(False, 3, 4, 48000, 0x3),
+            "0x33",
+            "s32p:sample_rates=48000:channel_layouts=stereo",
+        ),
+    ],
+)
+def test_samples_become_integers_at_a_rate_and_a_layout_that_mp3_has(
+    wav: WavFormat, layout: str, filters: str
+) -> None:
+    args = encode_args(Path("f"), wav, Mp3Settings(), Path("a"))
+    assert args[args.index("-ch_layout") + 1] == layout
+    assert args[args.index("-af") + 1] == f"aformat=sample_fmts={filters}"
+
+
+@pytest.mark.parametrize(
+    ("rate", "nearest"),
+    [(4000, 8000), (10000, 11025), (37800, 32000), (44100, 44100), (88200, 48000), (384000, 48000)],
+)
+def test_rates_that_mp3_lacks_become_the_nearest_it_has(rate: int, nearest: int) -> None:
+    assert mp3_sample_rate(rate) == nearest
+
+
+def test_the_start_is_stopped_by_an_ffmpeg_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="UMUSIC_FFMPEG"):
+        probe(tmp_path / "missing")
+    without_lame = tmp_path / "ffmpeg"
+    without_lame.write_text("#!/bin/sh\necho ffmpeg version 1\n")
+    without_lame.chmod(0o755)
+    with pytest.raises(StartError, match="libmp3lame"):
+        probe(without_lame)
+
+
+def test_the_wheels_ffmpeg_will_do(ffmpeg: Path) -> None:
+    assert probe(ffmpeg).startswith("ffmpeg version")

@@ -1,0 +1,318 @@
+"""One upload through the keeper, and what is left when something fails."""
+
+import asyncio
+import contextlib
+import datetime
+import os
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpclient import TCPClient
+
+from tests.client import Account, Client, as_json
+from tests.conftest import call_apart, children, wait_for
+from tests.test_uploads import assert_nothing_kept
+from tests.wavs import fmt, take, tone, wav
+from umusic import embedded
+from umusic.app import Services
+from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
+from umusic.library import schema
+from umusic.library.keeper import Order
+from umusic.library.models import Record
+
+ENDLESS = wav(b"", data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF)
+
+
+async def order(services: Services, name: str | None = "take.wav") -> Order:
+    user, _ = await services.users.register(str(uuid.uuid4()))
+    return Order(user.id, user.id, name)
+
+
+async def sending(client: Client, account: Account, length: int | None = None) -> IOStream:
+    """A connection on which an upload has begun and half of it has been sent."""
+    host, _, port = client.site.removeprefix("http://").partition(":")
+    stream = await TCPClient().connect(host, int(port))
+    body = take(2.0)
+    await stream.write(
+        f"PUT /record?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {account.token}\r\n"
+        f"Content-Length: {length or len(body)}\r\n\r\n".encode()
+        + body[: len(body) // 2]
+    )
+    return stream
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_half_way_leaves_nothing(
+    client: Client, services: Services, media_dir: Path
+) -> None:
+    stream = await sending(client, await client.register())
+    await wait_for(lambda: bool(children("ffmpeg")))
+    before = len(asyncio.all_tasks())
+    stream.close()
+    await wait_for(lambda: not services.keeper.live)
+    await services.lifecycle.settle()
+    await assert_nothing_kept(services, media_dir)
+    assert not children("ffmpeg")
+    assert len(asyncio.all_tasks()) < before
+
+
+@pytest.mark.expects_log("ffmpeg failed with status -9")
+@pytest.mark.expects_log("encoder-failed")
+@pytest.mark.gen_test
+async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
+    client: Client, services: Services, media_dir: Path
+) -> None:
+    user = await client.register()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield take(2.0)[:100_000]
+        await wait_for(lambda: bool(children("ffmpeg")))
+        os.kill(children("ffmpeg")[0], signal.SIGKILL)
+        yield take(2.0)[100_000:]
+
+    response = await client.upload_chunked(user, pieces())
+    assert response.code == 503
+    assert as_json(response)["type"] == "/problems/encoder-failed"
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.gen_test
+async def test_a_body_shorter_than_its_content_length_leaves_nothing(
+    client: Client, services: Services, media_dir: Path
+) -> None:
+    stream = await sending(client, await client.register())
+    await wait_for(lambda: bool(children("ffmpeg")))
+    stream.socket.shutdown(1)
+    with pytest.raises(StreamClosedError):
+        await stream.read_until(b"\r\n")
+    await wait_for(lambda: not services.keeper.live)
+    await services.lifecycle.settle()
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.gen_test
+async def test_a_commit_whose_outcome_is_unknown_keeps_the_file_if_the_row_is_there(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = services.records.add
+
+    async def committed_but_unheard(record: Record) -> None:
+        await add(record)
+        raise CommitUncertain
+
+    monkeypatch.setattr(services.records, "add", committed_but_unheard)
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+    record = await upload.finish()
+    assert await services.records.find(record.id, record.user_id)
+    assert [path.stem for path in media_dir.rglob("*.mp3")] == [str(record.id)]
+
+
+@pytest.mark.gen_test
+async def test_a_commit_whose_outcome_is_unknown_removes_the_file_if_the_row_is_not_there(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(record: Record) -> None:
+        raise CommitUncertain
+
+    monkeypatch.setattr(services.records, "add", lost)
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+    with pytest.raises(CommitUncertain):
+        await upload.finish()
+    await upload.abort()
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.expects_log("swept 1 files")
+@pytest.mark.gen_test
+async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(record: Record) -> None:
+        raise CommitUncertain
+
+    async def unreachable(ids: object) -> set[uuid.UUID]:
+        raise DatabaseUnavailable
+
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+    with monkeypatch.context() as patch:
+        patch.setattr(services.records, "add", lost)
+        patch.setattr(services.records, "existing", unreachable)
+        with pytest.raises(DatabaseUnavailable):
+            await upload.finish()
+        await upload.abort()
+    assert len(list(media_dir.rglob("*.mp3"))) == 1
+    assert await services.keeper.sweep() == 1
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.gen_test
+async def test_a_full_volume_is_no_space_and_leaves_nothing(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoSpace):
+        await upload.finish()
+    await upload.abort()
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_made_before_the_header_is_read(
+    services: Services, media_dir: Path
+) -> None:
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1)[:40])
+    assert list(media_dir.iterdir()) == []
+    assert not children("ffmpeg")
+    await upload.abort()
+
+
+@pytest.mark.gen_test
+async def test_the_mp3_grows_while_the_wav_comes_in_and_the_wav_is_never_on_disk(
+    services: Services, media_dir: Path
+) -> None:
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(ENDLESS)
+    for _ in range(10):
+        await upload.write(tone(100_000))
+    part = next(media_dir.rglob("*.part"))
+    assert 10_000 < part.stat().st_size < 1_000_000
+    assert [path for path in media_dir.rglob("*") if path.is_file()] == [part]
+    record = await upload.finish()
+    assert record.samples == 1_000_000
+    assert not part.exists()
+
+
+@pytest.mark.gen_test
+async def test_aborting_all_ends_uploads_at_any_stage(services: Services, media_dir: Path) -> None:
+    fresh = await services.keeper.begin(await order(services))
+    running = await services.keeper.begin(await order(services))
+    await running.write(take(1.0)[:50_000])
+    finishing = await services.keeper.begin(await order(services))
+    await finishing.write(take(1.0))
+    end = asyncio.ensure_future(finishing.finish())
+    await services.keeper.abort_all()
+    for writer in (fresh, running):
+        with pytest.raises(Draining):
+            await writer.write(b"x")
+        await writer.abort()
+    with pytest.raises(Draining):
+        await end
+    await finishing.abort()
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.gen_test
+async def test_an_upload_that_is_aborted_while_ffmpeg_starts_leaves_nothing(
+    services: Services, media_dir: Path
+) -> None:
+    upload = await services.keeper.begin(await order(services))
+    writing = asyncio.ensure_future(upload.write(take(1.0)))
+    await asyncio.sleep(0)
+    await upload.abort()
+    with pytest.raises(Draining):
+        await writing
+        await upload.write(b"x")
+    await upload.abort()
+    await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.expects_log("swept 2 files")
+@pytest.mark.gen_test
+async def test_the_sweep_removes_what_a_crash_left_and_nothing_else(
+    services: Services, media_dir: Path
+) -> None:
+    kept = await services.keeper.begin(await order(services))
+    await kept.write(take(0.1))
+    record = await kept.finish()
+    live = await services.keeper.begin(await order(services))
+    await live.write(take(1.0)[:50_000])
+    crashed = media_dir / str(uuid.uuid4())
+    crashed.mkdir()
+    (crashed / f".{uuid.uuid4()}.part").write_bytes(b"half an MP3")
+    (media_dir / str(record.user_id) / f"{uuid.uuid4()}.mp3").write_bytes(b"no row")
+    (media_dir / "README.mp3").write_bytes(b"not ours")
+    assert await services.keeper.sweep() == 2
+    assert not crashed.exists()
+    assert (media_dir / "README.mp3").exists()
+    assert (media_dir / services.media.path_in_root(record.user_id, record.id)).exists()
+    await live.write(take(1.0)[50_000:])
+    assert (await live.finish()).samples == 44100
+
+
+@pytest.mark.gen_test
+async def test_a_record_tells_all_that_is_known(services: Services) -> None:
+    data = tone(48_000, 1, 96_000, bits=24)
+    upload = await services.keeper.begin(await order(services, None))
+    await upload.write(wav(data, format=fmt(1, 1, 96_000, 24)))
+    record = await upload.finish()
+    assert (record.source_format, record.source_sample_rate) == ("s24le", 96_000)
+    assert (record.source_channels, record.source_samples) == (1, 48_000)
+    assert (record.sample_rate, record.channels, record.samples) == (48_000, 1, 24_000)
+    assert record.duration == 0.5
+    assert record.name is None
+    assert record.created_at - datetime.datetime.now(datetime.UTC) < datetime.timedelta(seconds=5)
+
+
+class TestWithoutPostgres:
+    """With a Postgres of its own, which is stopped for real."""
+
+    @pytest.fixture
+    def postgres(self) -> Iterator[tuple[Path, contextlib.ExitStack, str]]:
+        directory = Path(tempfile.mkdtemp(prefix="umusic-test-"))
+        directory.chmod(0o755)
+        with contextlib.ExitStack() as stack:
+            url = stack.enter_context(embedded.postgres(directory))
+            call_apart(schema.upgrade, url)
+            yield directory, stack, url
+        shutil.rmtree(directory)
+
+    @pytest.fixture
+    def database_url(self, postgres: tuple[Path, contextlib.ExitStack, str]) -> str:
+        return postgres[2]
+
+    @pytest.mark.expects_log("database-unavailable")
+    @pytest.mark.gen_test
+    async def test_a_database_that_goes_away_is_503_and_leaves_nothing_and_its_return_heals(
+        self,
+        client: Client,
+        services: Services,
+        media_dir: Path,
+        postgres: tuple[Path, contextlib.ExitStack, str],
+    ) -> None:
+        user = await client.register()
+        directory, stack, _ = postgres
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield take(2.0)[:100_000]
+            await wait_for(lambda: bool(children("ffmpeg")))
+            stack.close()
+            yield take(2.0)[100_000:]
+
+        response = await client.upload_chunked(user, pieces())
+        assert response.code == 503
+        assert "Retry-After" in response.headers
+        assert as_json(response)["type"] == "/problems/database-unavailable"
+        assert list(media_dir.iterdir()) == []
+        assert services.keeper.live == 0
+        assert (await client.fetch("/readyz")).code == 503
+        assert (await client.fetch("/healthz")).code == 200
+        assert (await client.upload(user, take(0.1))).code == 503
+        stack.enter_context(embedded.postgres(directory))
+        assert (await client.fetch("/readyz")).code == 200
+        assert (await client.upload(user, take(0.1))).code == 201
