@@ -260,15 +260,27 @@ def _await_ready(place: _Place, server: "subprocess.Popen[bytes] | None") -> Pat
 
 
 def _await_end_of_former(place: _Place) -> None:
-    """Waits for the server of a umusic that was killed: it is on its way down."""
+    """Waits for the server of a umusic that was killed: it is on its way down.
+
+    PostgreSQL takes any process of the number in a stale postmaster.pid for a running server, so
+    the file is removed. That is safe only as no process works in the cluster any more.
+    """
     deadline = time.monotonic() + _STOP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            pid = int((place.cluster / "postmaster.pid").read_text().split()[0])
-            os.kill(pid, 0)
-        except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError, IndexError):
-            return
+    while _in_use(place.cluster):
+        if time.monotonic() > deadline:
+            raise _failure("one that an earlier umusic started does not end")
         time.sleep(0.05)
+    (place.cluster / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _in_use(cluster: Path) -> bool:
+    """Whether any process works in the cluster: all of PostgreSQL's have it as their directory."""
+    here = os.fspath(cluster.resolve())
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if os.fspath(link.readlink()) == here:
+                return True
+    return False
 
 
 def _url(socket_dir: Path) -> str:

@@ -5,13 +5,13 @@ Both kinds turn pieces of the body into the same events, and hold none of the fi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from typing import Protocol
 
 from multipart import (
     MultipartError,
     MultipartSegment,
     PushMultipartParser,
-    content_disposition_unquote,
     parse_options_header,
 )
 
@@ -106,6 +106,9 @@ class MultipartBody:
     def _on_part(self, segment: MultipartSegment) -> Iterator[Event]:
         self._segment = segment
         self._value.clear()
+        if segment.filename is None:
+            # The parser does not know filename*, which some clients send for other than ASCII.
+            segment.filename = filename_of(dict(segment.headerlist)["Content-Disposition"])
         if self._is_file():
             self._files += 1
             if self._files > 1:
@@ -142,7 +145,7 @@ def body_of(content_type: str) -> Body:
 
 
 def filename_of(content_disposition: str) -> str | None:
-    """The filename that a Content-Disposition header of the request tells (RFC 6266)."""
-    _, options = parse_options_header(content_disposition, unquote=content_disposition_unquote)
-    filename: str | None = options.get("filename")
-    return filename
+    """The filename that a Content-Disposition tells (RFC 6266), be it by filename or filename*."""
+    header = Message()
+    header["Content-Disposition"] = content_disposition
+    return header.get_filename()

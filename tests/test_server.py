@@ -1,0 +1,230 @@
+"""`python -m umusic serve` as a process: start, drain, stop."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.wavs import take
+
+WAV = take(3.0)
+
+
+class Process:
+    """A running umusic with directories of its own."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.directory = directory
+        environment = {
+            "PATH": os.environ["PATH"],
+            "UMUSIC_PORT": "0",
+            "UMUSIC_DATA_DIR": str(directory / "data"),
+            "UMUSIC_MEDIA_DIR": str(directory / "media"),
+            **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "umusic", "serve"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.popen.stdout is not None
+        self.greeting = self.popen.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.greeting)
+        assert found, self.popen.communicate()[1]
+        self.port = int(found[1])
+        self.connections: list[HTTPConnection] = []
+
+    def connect(self) -> HTTPConnection:
+        """A connection that is closed after the test."""
+        self.connections.append(HTTPConnection("127.0.0.1", self.port))
+        return self.connections[-1]
+
+    def register(self, name: str) -> str:
+        connection = self.connect()
+        connection.request("POST", "/user", json.dumps({"name": name}))
+        return str(json.load(connection.getresponse())["token"])
+
+    def begin_upload(self, token: str) -> HTTPConnection:
+        """Half of an upload."""
+        connection = self.connect()
+        connection.putrequest("PUT", "/record")
+        connection.putheader("Authorization", f"Bearer {token}")
+        connection.putheader("Content-Length", str(len(WAV)))
+        connection.endheaders()
+        connection.send(WAV[: len(WAV) // 2])
+        time.sleep(0.3)
+        return connection
+
+    def end_upload(self, connection: HTTPConnection) -> HTTPResponse:
+        connection.send(WAV[len(WAV) // 2 :])
+        return connection.getresponse()
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.popen.send_signal(number)
+        _, errors = self.popen.communicate(timeout=60)
+        return self.popen.returncode, errors
+
+    def close(self) -> None:
+        """Closes what the test left open."""
+        for connection in self.connections:
+            connection.close()
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.communicate()
+
+    def family(self) -> list[str]:
+        """The command lines of all processes that have to do with this umusic's directories."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = path.read_bytes().replace(b"\0", b" ").decode()
+                if str(self.directory) in line:
+                    found.append(line)
+        return found
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="umusic-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+
+        def make(**settings: str) -> Process:
+            process = Process(directory, **settings)
+            stack.callback(process.close)
+            return process
+
+        yield make
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_it_listens_and_stops_cleanly(start: Any, number: int) -> None:
+    umusic = start()
+    assert f"curl -s http://127.0.0.1:{umusic.port}/user -d" in umusic.greeting
+    umusic.register("Ann")
+    assert umusic.family()
+    status, errors = umusic.stop(number)
+    assert status == 0
+    assert "Traceback" not in errors
+    assert umusic.family() == []
+
+
+def test_a_second_start_finds_its_data_again(start: Any) -> None:
+    first = start()
+    token = first.register("Ann")
+    reply = first.end_upload(first.begin_upload(token))
+    link = json.load(reply)["link"].partition("/record")[2]
+    first.stop()
+    second = start()
+    connection = second.connect()
+    connection.request("GET", f"/record{link}")
+    assert connection.getresponse().status == 200
+    assert second.end_upload(second.begin_upload(token)).status == 201
+    second.stop()
+
+
+def test_a_running_upload_gets_its_time_and_no_new_one_is_taken(start: Any) -> None:
+    umusic = start(drain_seconds="20")
+    token = umusic.register("Ann")
+    running = umusic.begin_upload(token)
+    idle = umusic.connect()
+    idle.request("GET", "/healthz")
+    idle.getresponse().read()
+    umusic.popen.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", umusic.port))
+    idle.request("PUT", "/record", WAV, {"Authorization": f"Bearer {token}"})
+    assert idle.getresponse().status == 503
+    assert umusic.popen.poll() is None
+    assert umusic.end_upload(running).status == 201
+    _, errors = umusic.popen.communicate(timeout=60)
+    assert (umusic.popen.returncode, "Traceback" in errors) == (0, False)
+    assert umusic.family() == []
+
+
+def test_an_upload_that_takes_longer_than_the_drain_is_cut_and_leaves_nothing(start: Any) -> None:
+    umusic = start(drain_seconds="0.5")
+    umusic.begin_upload(umusic.register("Ann"))
+    began = time.monotonic()
+    status, errors = umusic.stop()
+    assert status == 0
+    assert time.monotonic() - began < 15
+    assert "Traceback" not in errors
+    assert list((umusic.directory / "media").iterdir()) == []
+    assert umusic.family() == []
+
+
+def test_what_a_kill_leaves_is_swept_by_the_next_start(start: Any) -> None:
+    first = start()
+    first.begin_upload(first.register("Ann"))
+    first.popen.kill()
+    first.popen.communicate()
+    media = first.directory / "media"
+    assert [path.suffix for path in media.rglob("*.part")] == [".part"]
+    second = start()
+    deadline = time.monotonic() + 10
+    while list(media.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(media.iterdir()) == []
+    second.stop()
+    assert second.family() == []
+
+
+def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run_serve(directory, PORT=port)
+    assert result.returncode == 1
+    assert "UMUSIC_PORT" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "high", "SPEED": "9"}, ["UMUSIC_PORT", "UMUSIC_SPEED"]),
+        ({"FFMPEG": "/missing"}, ["UMUSIC_FFMPEG"]),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, ["UMUSIC_DATABASE_URL"]),
+        ({"MEDIA_DIR": "/proc/media"}, ["UMUSIC_MEDIA_DIR"]),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_a_sentence(
+    directory: Path, settings: dict[str, str], words: list[str]
+) -> None:
+    result = run_serve(directory, **{"PORT": "0", **settings})
+    assert result.returncode == 1
+    assert all(word in result.stderr for word in words)
+    assert "Traceback" not in result.stderr
+
+
+def run_serve(directory: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        "PATH": os.environ["PATH"],
+        "UMUSIC_DATA_DIR": str(directory / "data"),
+        "UMUSIC_MEDIA_DIR": str(directory / "media"),
+        **{f"UMUSIC_{name}": value for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "umusic", "serve"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
