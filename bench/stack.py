@@ -59,7 +59,8 @@ def running(**settings: str) -> Iterator[Stack]:
         scratch.chmod(0o755)
         media = scratch / "media"
         environment = {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if not name.startswith("UMUSIC_")},
+            "PYTHONPATH": str(Path(__file__).parents[1]),
             "UMUSIC_PORT": "0",
             "UMUSIC_DATA_DIR": str(scratch / "data"),
             "UMUSIC_MEDIA_DIR": str(media),
@@ -68,6 +69,7 @@ def running(**settings: str) -> Iterator[Stack]:
         with (scratch / "umusic.log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "umusic", "serve"],
+                cwd=scratch,  # where no .env is
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -53,6 +53,16 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def former_loop() -> Iterator[None]:
+    """The loop that pytest-tornado's io_loop finds current: without one, one is left unclosed."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:

@@ -20,6 +20,7 @@ import pytest
 
 from tests.wavs import take
 
+ROOT = Path(__file__).parents[1]
 WAV = take(3.0)
 
 
@@ -30,6 +31,7 @@ class Process:
         self.directory = directory
         environment = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
             "UMUSIC_PORT": "0",
             "UMUSIC_DATA_DIR": str(directory / "data"),
             "UMUSIC_MEDIA_DIR": str(directory / "media"),
@@ -37,6 +39,7 @@ class Process:
         }
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "umusic", "serve"],
+            cwd=directory,  # where no .env is
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -222,9 +225,12 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(
 def run_serve(directory: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
         "UMUSIC_DATA_DIR": str(directory / "data"),
         "UMUSIC_MEDIA_DIR": str(directory / "media"),
         **{f"UMUSIC_{name}": value for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "umusic", "serve"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60
+    )

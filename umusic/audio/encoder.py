@@ -112,8 +112,10 @@ class Encoder:
     async def abort(self) -> None:
         """Kills ffmpeg and waits until it is gone. May be called at any time, more than once."""
         self._aborted = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        # Not Process.kill(): it reaps a child that has just died, behind asyncio's back.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
         self._stdin.close()
         await self._process.wait()
         with contextlib.suppress(OSError):
