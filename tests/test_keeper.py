@@ -34,14 +34,13 @@ async def order(services: Services, name: str | None = "take.wav") -> Order:
     return Order(user.id, user.id, name)
 
 
-async def sending(client: Client, account: Account, length: int | None = None) -> IOStream:
+async def sending(client: Client, account: Account, body: bytes = take(2.0)) -> IOStream:
     """A connection on which an upload has begun and half of it has been sent."""
     host, _, port = client.site.removeprefix("http://").partition(":")
     stream = await TCPClient().connect(host, int(port))
-    body = take(2.0)
     await stream.write(
         f"PUT /record?name=x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {account.token}\r\n"
-        f"Content-Length: {length or len(body)}\r\n\r\n".encode()
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body[: len(body) // 2]
     )
     return stream
@@ -60,6 +59,22 @@ async def test_a_client_that_leaves_half_way_leaves_nothing(
     await assert_nothing_kept(services, media_dir)
     assert not children("ffmpeg")
     assert len(asyncio.all_tasks()) < before
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_after_its_last_byte_has_its_record_kept(
+    client: Client, services: Services
+) -> None:
+    account = await client.register()
+    body = take(20.0)
+    stream = await sending(client, account, body)
+    await stream.write(body[len(body) // 2 :])
+    await wait_for(lambda: bool(children("ffmpeg")))
+    stream.close()
+    await wait_for(lambda: not services.keeper.live)
+    again = await client.upload(account, take(0.1), name="x")
+    assert again.code == 409
+    assert (await client.fetch(as_json(again)["link"])).code == 200
 
 
 @pytest.mark.expects_log("ffmpeg failed with status -9")

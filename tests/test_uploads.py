@@ -129,6 +129,17 @@ async def test_a_file_before_its_credentials_is_400_and_says_so(
 
 
 @pytest.mark.gen_test
+async def test_wrong_credentials_in_a_form_are_told_as_such(client: Client) -> None:
+    user = await client.register()
+    content_type, body = form({"user_id": user.id, "token": "wrong"}, take(0.1))
+    response = await client.upload(None, body, headers={"Content-Type": content_type})
+    assert (response.code, as_json(response)["type"]) == (404, "/problems/user-token-not-found")
+    content_type, body = form({"user_id": str(uuid.uuid4())}, take(0.1))
+    response = await client.upload(user, body, headers={"Content-Type": content_type})
+    assert (response.code, as_json(response)["type"]) == (403, "/problems/forbidden")
+
+
+@pytest.mark.gen_test
 async def test_put_takes_the_name_from_the_path(client: Client) -> None:
     user = await client.register()
     response = await client.upload(user, take(0.1), method="PUT", path="/record/a%20take.wav")

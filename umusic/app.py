@@ -18,7 +18,8 @@ from umusic.library.media import Media
 from umusic.library.records import Records
 from umusic.library.users import Users
 from umusic.settings import Settings
-from umusic.web.base import BaseHandler, Lifecycle
+from umusic.web.base import BaseHandler
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.records import RecordHandler
 from umusic.web.system import (

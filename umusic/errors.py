@@ -79,6 +79,12 @@ class ExpectationUnknown(UmusicError):
 
 
 class Unauthenticated(UmusicError):
+    """Nobody is known by these credentials."""
+
+    code = "unauthenticated"
+
+
+class TokenMissing(Unauthenticated):
     """Credentials are needed: send Authorization: Bearer TOKEN."""
 
     code = "token-missing"

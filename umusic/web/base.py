@@ -1,13 +1,11 @@
-"""What all handlers share: reading bodies as they come, credentials, and refusing politely.
+"""What all handlers share: reading bodies as they come, and refusing politely.
 
 Every handler streams, so that no body is ever held whole: the default takes small ones.
 """
 
-import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
 
@@ -18,18 +16,15 @@ from tornado.web import RequestHandler, stream_request_body
 
 from umusic.errors import (
     ExpectationUnknown,
-    Forbidden,
     InvalidField,
     MalformedFraming,
     RecordNameTaken,
     TooLarge,
     UmusicError,
-    Unauthenticated,
 )
-from umusic.library.models import User
-from umusic.library.users import Users
 from umusic.web.errors import Problem, as_umusic_error, status_of
 from umusic.web.framing import Framing
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 
 log = logging.getLogger(__name__)
@@ -41,45 +36,6 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 #: For the access log alone, as nginx has it.
 CLIENT_GONE = 499
-
-
-class Lifecycle:
-    """Whether umusic is about to stop, and what it has to wait for then."""
-
-    def __init__(self) -> None:
-        self.draining = False
-        #: Requests that are not answered to their end.
-        self.requests = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def begin_request(self) -> None:
-        """Counts a request that has come in."""
-        self.requests += 1
-        self._idle.clear()
-
-    def end_request(self) -> None:
-        """Counts it as answered to its end, or gone."""
-        self.requests -= 1
-        if not self.requests:
-            self._idle.set()
-
-    async def idle(self, seconds: float) -> None:
-        """Waits until no request is running, at most `seconds`."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work` beside everything else; `settle` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def settle(self) -> None:
-        """Waits until all that was spawned has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
 
 
 @stream_request_body
@@ -283,36 +239,3 @@ class BaseHandler(RequestHandler):
             IOLoop.current().remove_timeout(self._linger_timer)
             self._linger_timer = None
         self.lifecycle.spawn(self._clean_up_safely())
-
-
-def uuid_field(name: str, text: str | None) -> uuid.UUID:
-    """A UUID that a client sent.
-
-    Raises:
-        InvalidField: it is missing or none.
-    """
-    try:
-        return uuid.UUID(text or "")
-    except ValueError as exc:
-        raise InvalidField(f"{name} is missing or not a UUID.", field=name) from exc
-
-
-async def authenticate(
-    users: Users, *, bearer: str | None, user_id: str | None, token: str | None
-) -> User:
-    """Who sends a request: the user of the Bearer token, or else of the pair user_id and token.
-
-    Raises:
-        Unauthenticated: there are no credentials; TokenUnknown, PairUnknown: wrong ones.
-        Forbidden: the Bearer token is not that of `user_id`.
-    """
-    if bearer is not None:
-        user = await users.by_token(bearer)
-        if user_id is not None and uuid_field("user_id", user_id) != user.id:
-            raise Forbidden("The token is not that of user_id.")
-        return user
-    if user_id is None and token is None:
-        raise Unauthenticated
-    if token is None:
-        raise Unauthenticated("The token is missing: send it with user_id, or as a Bearer token.")
-    return await users.by_pair(uuid_field("user_id", user_id), token)

@@ -11,8 +11,10 @@ from tornado.web import StaticFileHandler
 from umusic.errors import InvalidField, RangeUnsatisfiable, RecordUnknown
 from umusic.library.media import Media
 from umusic.library.records import Records
-from umusic.web.base import BaseHandler, Lifecycle, uuid_field
+from umusic.web.base import BaseHandler
+from umusic.web.credentials import uuid_field
 from umusic.web.errors import status_of
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 
 log = logging.getLogger(__name__)

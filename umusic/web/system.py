@@ -5,8 +5,9 @@ import asyncio
 from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError, Unavailable
 from umusic.library.database import Database
 from umusic.library.media import Media
-from umusic.web.base import BaseHandler, Lifecycle
+from umusic.web.base import BaseHandler
 from umusic.web.errors import problem_types, status_of
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.schemas import Health
 

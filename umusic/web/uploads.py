@@ -8,14 +8,16 @@ from umusic.errors import (
     CredentialsAfterFile,
     LengthMissing,
     NoSound,
-    Unauthenticated,
+    TokenMissing,
 )
 from umusic.library.keeper import Keeper, Order, Upload
 from umusic.library.models import User
 from umusic.library.names import record_name
 from umusic.library.users import Users
-from umusic.web.base import BaseHandler, Lifecycle, authenticate
+from umusic.web.base import BaseHandler
 from umusic.web.bodies import MAX_FORM_BYTES, Body, Field, FileStart, RawBody, body_of, filename_of
+from umusic.web.credentials import authenticate
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.schemas import Receipt
 
@@ -42,6 +44,7 @@ class UploadHandler(BaseHandler):
         self._fields: dict[str, str] = {}
         self._body: Body = RawBody()
         self._upload: Upload | None = None
+        self._complete = False
 
     async def admit(self) -> None:
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -76,13 +79,14 @@ class UploadHandler(BaseHandler):
     async def post(self, filename: str | None = None) -> None:
         """Answers once the body has ended."""
         self._unwatch()
+        self._complete = True
         try:
             self._body.close()
             if self._upload is None:
                 raise NoSound(_EMPTY)
             record = await self._upload.finish()
         except BaseException:
-            await self.clean_up()
+            await self._abort()
             raise
         link = self.links.record(self.request, record.user_id, record.id)
         self.set_header("Location", link)
@@ -94,6 +98,11 @@ class UploadHandler(BaseHandler):
 
     async def clean_up(self) -> None:
         self._unwatch()
+        # A client that leaves after its last byte has sent all: then the record is kept.
+        if not self._complete:
+            await self._abort()
+
+    async def _abort(self) -> None:
         if self._upload is not None:
             await self._upload.abort()
 
@@ -112,7 +121,7 @@ class UploadHandler(BaseHandler):
     async def _authenticate_form(self) -> User:
         try:
             return await self._authenticate()
-        except Unauthenticated as exc:
+        except TokenMissing as exc:
             raise CredentialsAfterFile from exc
 
     # --- stalls -------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from pydantic import ValidationError
 
 from umusic.errors import InvalidField, MalformedJson
 from umusic.library.users import Users
-from umusic.web.base import BaseHandler, Lifecycle
+from umusic.web.base import BaseHandler
+from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.schemas import NewUser, Registration
 
