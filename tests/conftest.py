@@ -203,10 +203,12 @@ def no_surprise_in_the_log(
     """A warning or worse that the test does not expect (`expects_log`) fails it."""
     yield
     expected = [mark.args[0] for mark in request.node.iter_markers("expects_log")]
-    for record in caplog.get_records("call"):
-        if record.levelno >= logging.WARNING:
-            message = record.getMessage()
-            assert any(part in message for part in expected), f"unexpected in the log: {message}"
+    records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+    messages = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+    for message in messages:
+        assert any(part in message for part in expected), f"unexpected in the log: {message}"
+    for part in expected:
+        assert any(part in message for message in messages), f"missing in the log: {part}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

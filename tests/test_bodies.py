@@ -59,13 +59,13 @@ def test_multipart_is_known_by_its_content_type(content_type: str) -> None:
     ("body", "words"),
     [
         (form({"a": "x" * 20_000}, b"")[1], "longer than"),
-        (form({str(number): "x" for number in range(40)}, b"")[1], "wrong"),
+        (form({str(number): "x" for number in range(40)}, b"")[1], "cannot be read"),
         (form({"a": "x"}, None)[1], "no file"),
         (form({}, b"x")[1][:-6], "cut short"),
         (form({}, b"x")[1].replace(b"--b0und--", form({}, b"y")[1]), "more than one"),
         (form({"a": "?"}, b"x")[1].replace(b"?", b"\xff"), "UTF-8"),
-        (form({}, b"x")[1].replace(b"Content-Disposition", b"Content-Type"), "wrong"),
-        (b"--b0und\n" + bytes(20), "wrong"),
+        (form({}, b"x")[1].replace(b"Content-Disposition", b"Content-Type"), "cannot be read"),
+        (b"--b0und\n" + bytes(20), "cannot be read"),
     ],
 )
 def test_what_is_wrong_with_a_form_is_told(body: bytes, words: str) -> None:
@@ -87,6 +87,12 @@ def test_a_filename_in_extended_notation_is_a_filename_too() -> None:
         ('attachment; filename="a \\"b\\".wav"', 'a "b".wav'),
         ('inline; filename="one.wav"', "one.wav"),
         ("attachment; filename*=UTF-8''%C3%9Cbung.wav", "Übung.wav"),
+        ("attachment; filename=\"x\"; filename*=utf-8'ru'%D0%AF.wav", "Я.wav"),
+        ("attachment; filename*=utf-8''%ff", None),
+        ("attachment; filename*=idna''abc", None),
+        ("attachment; filename*=a%00b''x", None),
+        ("attachment; filename*0*=idna''a; filename*1*=b", None),
+        ("attachment; filename*" + "9" * 4500 + "=a", None),
     ],
 )
 def test_the_filename_of_a_content_disposition(header: str, filename: str | None) -> None:

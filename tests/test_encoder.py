@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from tests.conftest import children
 from tests.decoders import decoded_samples
 from tests.wavs import float_tone, tone
+from umusic.audio import encoder as encoder_module
 from umusic.audio.encoder import Encoder
 from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.mp3 import InfoTag
 from umusic.audio.wav import WavFormat
-from umusic.errors import EncoderFailed, NoSpace
+from umusic.errors import EncoderFailed, NoSound, NoSpace
 
 STEREO = WavFormat(False, 2, 2, 44100)
 HOUR = 3600 * 44100
@@ -167,6 +169,66 @@ async def test_an_ffmpeg_that_hangs_is_killed_in_time(ffmpeg: Path, output: Path
         for _ in range(100):
             await encoder.write(bytes(64 * 1024))
     assert time.monotonic() - began < 10
+    assert not children("ffmpeg")
+
+
+@pytest.mark.parametrize("left", [1000, 100_000])
+@pytest.mark.expects_log("ffmpeg failed with status -9")
+@pytest.mark.gen_test
+async def test_an_ffmpeg_that_hangs_at_the_end_is_killed_in_time(
+    ffmpeg: Path, output: Path, left: int
+) -> None:
+    encoder = await start(ffmpeg, output, stall_seconds=0.5)
+    os.kill(children("ffmpeg")[0], signal.SIGSTOP)
+    await encoder.write(bytes(left // 4 * 4))
+    with pytest.raises(EncoderFailed):
+        await encoder.finish()
+    await encoder.abort()
+    assert not children("ffmpeg")
+
+
+@pytest.mark.parametrize(
+    "mask", [0x3F, 0x60F, 0x38, 0x1F, 0xFC0, 0xFF000000, 0x3, 0xFFFFFFFF, 0x70F]
+)
+@pytest.mark.gen_test
+async def test_any_channel_mask_is_mixed(ffmpeg: Path, output: Path, mask: int) -> None:
+    channels = min(max(mask.bit_count(), 3), 8)
+    wav = WavFormat(False, 2, channels, 44100, mask)
+    assert (await encode(ffmpeg, output, wav, tone(3000, channels))).samples == 3000
+
+
+@pytest.mark.gen_test
+async def test_too_little_sound_to_be_resampled_is_no_sound(ffmpeg: Path, output: Path) -> None:
+    for rate in (384_000, 96_000, 37_800, 4000):
+        for frames in (1, 5, 20, 100):
+            wav = WavFormat(False, 2, 1, rate)
+            try:
+                tag = await encode(ffmpeg, output, wav, tone(frames, 1, rate))
+                assert tag.samples == round(frames * tag.sample_rate / rate) > 0
+            except NoSound as exc:
+                assert frames < 176, exc
+
+
+@pytest.mark.gen_test
+async def test_inherited_limits_and_niceness_are_no_hindrance(
+    ffmpeg: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_module.ffmpeg, "limits", lambda _: {resource.RLIMIT_CORE: 2**62})
+    hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard[1]))
+    assert (await encode(ffmpeg, output, STEREO, tone(1000))).samples == 1000
+
+
+@pytest.mark.gen_test
+async def test_an_ffmpeg_that_cannot_be_limited_is_not_left_running(
+    ffmpeg: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(resource, "prlimit", refused)
+    with pytest.raises(EncoderFailed):
+        await start(ffmpeg, output)
     assert not children("ffmpeg")
 
 

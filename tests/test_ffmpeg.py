@@ -68,11 +68,31 @@ def test_the_start_is_stopped_by_an_ffmpeg_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="UMUSIC_FFMPEG"):
         probe(tmp_path / "missing")
     without_lame = tmp_path / "ffmpeg"
-    without_lame.write_text("#!/bin/sh\necho ffmpeg version 1\n")
+    without_lame.write_text("#!/bin/sh\necho Unknown encoder libmp3lame >&2; exit 1\n")
     without_lame.chmod(0o755)
     with pytest.raises(StartError, match="libmp3lame"):
         probe(without_lame)
 
 
 def test_the_wheels_ffmpeg_will_do(ffmpeg: Path) -> None:
-    assert probe(ffmpeg).startswith("ffmpeg version")
+    probe(ffmpeg)
+
+
+@pytest.mark.parametrize(
+    ("channels", "mask", "layout"),
+    [
+        (6, 0x3F, "0x3F"),
+        (6, 0x60F, "0x60F"),
+        (3, 0xB, "0xB"),
+        (3, 0x38, "0x7"),
+        (5, 0x1F, "0x37"),
+        (8, 0xFF000000, "0x63F"),
+        (6, 0xFC0, "0x3F"),
+    ],
+)
+def test_speakers_that_cannot_be_mixed_are_taken_for_the_usual_ones(
+    channels: int, mask: int, layout: str
+) -> None:
+    wav = WavFormat(False, 2, channels, 44100, mask)
+    args = encode_args(Path("f"), wav, Mp3Settings(), Path("a"))
+    assert args[args.index("-ch_layout") + 1] == layout

@@ -24,6 +24,7 @@ from umusic.app import Services
 from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
 from umusic.library import schema
 from umusic.library.keeper import Order
+from umusic.library.media import PartFile
 from umusic.library.models import Record
 
 ENDLESS = wav(b"", data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF)
@@ -129,27 +130,14 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_the_file_if_the_row_is_th
     assert [path.stem for path in media_dir.rglob("*.mp3")] == [str(record.id)]
 
 
-@pytest.mark.gen_test
-async def test_a_commit_whose_outcome_is_unknown_removes_the_file_if_the_row_is_not_there(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def lost(record: Record) -> None:
-        raise CommitUncertain
-
-    monkeypatch.setattr(services.records, "add", lost)
-    upload = await services.keeper.begin(await order(services))
-    await upload.write(take(0.1))
-    with pytest.raises(CommitUncertain):
-        await upload.finish()
-    await upload.abort()
-    await assert_nothing_kept(services, media_dir)
-
-
-@pytest.mark.expects_log("swept 1 files")
+@pytest.mark.parametrize("lookup_works", [True, False])
+@pytest.mark.expects_log("swept the files of 1 uploads")
 @pytest.mark.gen_test
 async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch, lookup_works: bool
 ) -> None:
+    """The row may still be on its way, so even its absence proves nothing."""
+
     async def lost(record: Record) -> None:
         raise CommitUncertain
 
@@ -160,13 +148,28 @@ async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
     await upload.write(take(0.1))
     with monkeypatch.context() as patch:
         patch.setattr(services.records, "add", lost)
-        patch.setattr(services.records, "existing", unreachable)
-        with pytest.raises(DatabaseUnavailable):
+        if not lookup_works:
+            patch.setattr(services.records, "existing", unreachable)
+        with pytest.raises(CommitUncertain):
             await upload.finish()
         await upload.abort()
     assert len(list(media_dir.rglob("*.mp3"))) == 1
     assert await services.keeper.sweep() == 1
     await assert_nothing_kept(services, media_dir)
+
+
+@pytest.mark.expects_log("swept the files of 1 uploads")
+@pytest.mark.gen_test
+async def test_a_crash_after_the_commit_costs_no_record(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PartFile, "settle", PartFile.release)
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+    record = await upload.finish()
+    assert len(list(media_dir.rglob("*.part"))) == 1
+    assert await services.keeper.sweep() == 1
+    assert [path.name for path in media_dir.rglob("*.*")] == [f"{record.id}.mp3"]
 
 
 @pytest.mark.gen_test
@@ -240,14 +243,14 @@ async def test_an_upload_that_is_aborted_while_ffmpeg_starts_leaves_nothing(
     writing = asyncio.ensure_future(upload.write(take(1.0)))
     await asyncio.sleep(0)
     await upload.abort()
-    with pytest.raises(Draining):
+    with contextlib.suppress(Draining):  # it may just have been taken
         await writing
-        await upload.write(b"x")
-    await upload.abort()
+    assert not children("ffmpeg")
     await assert_nothing_kept(services, media_dir)
 
 
-@pytest.mark.expects_log("swept 2 files")
+@pytest.mark.expects_log("swept the files of 2 uploads")
+@pytest.mark.expects_log("as of another database")
 @pytest.mark.gen_test
 async def test_the_sweep_removes_what_a_crash_left_and_nothing_else(
     services: Services, media_dir: Path
@@ -257,17 +260,26 @@ async def test_the_sweep_removes_what_a_crash_left_and_nothing_else(
     record = await kept.finish()
     live = await services.keeper.begin(await order(services))
     await live.write(take(1.0)[:50_000])
-    crashed = media_dir / str(uuid.uuid4())
-    crashed.mkdir()
-    (crashed / f".{uuid.uuid4()}.part").write_bytes(b"half an MP3")
-    (media_dir / str(record.user_id) / f"{uuid.uuid4()}.mp3").write_bytes(b"no row")
-    (media_dir / "README.mp3").write_bytes(b"not ours")
+    half, published, foreign = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    own, stranger = media_dir / str(record.user_id), media_dir / str(uuid.uuid4())
+    gone, abandoned = media_dir / str(uuid.uuid4()), own / f"{uuid.uuid4()}.mp3"
+    for directory, left, suffixes in (
+        (gone, half, [".part"]),
+        (own, published, [".part", ".mp3"]),
+        (stranger, foreign, [".part", ".mp3"]),
+    ):
+        directory.mkdir(exist_ok=True)
+        for suffix in suffixes:
+            (directory / f"{'.' if suffix == '.part' else ''}{left}{suffix}").write_bytes(b"x")
+    # As when the database was restored from an older backup: not for a sweep to decide.
+    abandoned.write_bytes(b"an MP3 without a row")
     assert await services.keeper.sweep() == 2
-    assert not crashed.exists()
-    assert (media_dir / "README.mp3").exists()
-    assert (media_dir / services.media.path_in_root(record.user_id, record.id)).exists()
+    assert not gone.exists()
+    assert {path.name for path in own.iterdir()} == {f"{record.id}.mp3", abandoned.name}
+    assert len(list(stranger.iterdir())) == 2
     await live.write(take(1.0)[50_000:])
     assert (await live.finish()).samples == 44100
+    shutil.rmtree(stranger)
 
 
 @pytest.mark.gen_test
@@ -281,7 +293,8 @@ async def test_a_record_tells_all_that_is_known(services: Services) -> None:
     assert (record.sample_rate, record.channels, record.samples) == (48_000, 1, 24_000)
     assert record.duration == 0.5
     assert record.name is None
-    assert record.created_at - datetime.datetime.now(datetime.UTC) < datetime.timedelta(seconds=5)
+    age = datetime.datetime.now(datetime.UTC) - record.created_at
+    assert datetime.timedelta(0) <= age < datetime.timedelta(seconds=5)
 
 
 class TestWithoutPostgres:

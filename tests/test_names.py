@@ -20,6 +20,7 @@ from umusic.library.names import record_name, user_name
         ("e\u0301tude.wav", "\u00e9tude.wav"),
         ("Запись №1.wav", "Запись №1.wav"),
         ("x" * 250, "x" * 250),
+        ("x" * 300 + "/take.wav", "take.wav"),
     ],
 )
 def test_a_records_name_is_the_base_name_in_nfc(raw: str | None, name: str | None) -> None:

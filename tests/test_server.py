@@ -167,11 +167,15 @@ def test_a_running_upload_gets_its_time_and_no_new_one_is_taken(start: Any) -> N
     assert umusic.family() == []
 
 
-def test_an_upload_that_takes_longer_than_the_drain_is_cut_and_leaves_nothing(start: Any) -> None:
+def test_an_upload_that_takes_longer_than_the_drain_is_told_and_leaves_nothing(start: Any) -> None:
     umusic = start(drain_seconds="0.5")
-    umusic.begin_upload(umusic.register("Ann"))
+    waiting = umusic.begin_upload(umusic.register("Ann"))
     began = time.monotonic()
-    status, errors = umusic.stop()
+    umusic.popen.send_signal(signal.SIGTERM)
+    reply = waiting.getresponse()
+    assert (reply.status, json.load(reply)["type"]) == (503, "/problems/draining")
+    _, errors = umusic.popen.communicate(timeout=60)
+    status = umusic.popen.returncode
     assert status == 0
     assert time.monotonic() - began < 15
     assert "Traceback" not in errors
@@ -210,7 +214,12 @@ def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Pa
         ({"PORT": "high", "SPEED": "9"}, ["UMUSIC_PORT", "UMUSIC_SPEED"]),
         ({"FFMPEG": "/missing"}, ["UMUSIC_FFMPEG"]),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, ["UMUSIC_DATABASE_URL"]),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:abc/none"}, ["UMUSIC_DATABASE_URL"]),
+        ({"DATABASE_URL": "postgresql://127.0.0.1/none?speed=9"}, ["UMUSIC_DATABASE_URL"]),
         ({"MEDIA_DIR": "/proc/media"}, ["UMUSIC_MEDIA_DIR"]),
+        ({"DATA_DIR": "/proc/data"}, ["UMUSIC_DATA_DIR"]),
+        ({"MAX_UPLOAD_BYTES": "9" * 30}, ["UMUSIC_MAX_UPLOAD_BYTES"]),
+        ({"PUBLIC_URL": "http://h/?a=b"}, ["UMUSIC_PUBLIC_URL"]),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_a_sentence(

@@ -37,6 +37,12 @@ def test_the_environment_wins_over_env_file(
         ("MP3_BITRATE", "128k", "mp3_bitrate", 128),
         ("MP3_QUALITY", "V0", "mp3_quality", "V0"),
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgresql+asyncpg://u:p@h/d"),
+        (
+            "DATABASE_URL",
+            "postgresql://h/d?sslmode=require",
+            "database_url",
+            "postgresql+asyncpg://h/d?ssl=require",
+        ),
         ("X_ACCEL_PREFIX", "/_media/", "x_accel_prefix", "/_media/"),
         ("X_ACCEL_PREFIX", "", "x_accel_prefix", None),
     ],

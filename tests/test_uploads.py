@@ -154,6 +154,22 @@ async def test_the_name_may_stand_in_content_disposition(client: Client) -> None
 
 
 @pytest.mark.gen_test
+async def test_a_content_disposition_in_utf_8_is_read_as_such(client: Client) -> None:
+    user = await client.register()
+    headers = {
+        "Content-Disposition": 'attachment; filename="Запись.wav"'.encode().decode("latin-1")
+    }
+    assert as_json(await client.upload(user, take(0.1), headers=headers))["name"] == "Запись.wav"
+
+
+@pytest.mark.gen_test
+async def test_a_path_that_is_not_utf_8_is_422(client: Client) -> None:
+    user = await client.register()
+    response = await client.upload(user, take(0.1), method="PUT", path="/record/%ff.wav")
+    assert response.code == 422
+
+
+@pytest.mark.gen_test
 async def test_without_a_name_there_is_nothing_to_collide_with(client: Client) -> None:
     user = await client.register()
     for _ in range(2):

@@ -80,11 +80,11 @@ def make_app(settings: Settings, services: Services) -> Application:
     common = {
         "lifecycle": services.lifecycle,
         "links": Links(public_url, settings.trusted_proxies),
+        "body_timeout": settings.body_timeout,
     }
     upload = {
         "users": services.users,
         "keeper": services.keeper,
-        "body_timeout": settings.body_timeout,
     }
     download = {
         "records": services.records,
@@ -98,7 +98,7 @@ def make_app(settings: Settings, services: Services) -> Application:
             {"GET, HEAD": (RecordHandler, download), "POST, PUT": (UploadHandler, upload)},
         ),
         # `curl -T take.wav …/record/` appends the file's name.
-        (r"/record/(?P<filename>[^/]+)", {"PUT": (UploadHandler, upload)}),
+        (r"/record/[^/]+", {"PUT": (UploadHandler, upload)}),
         (r"/healthz/?", {"GET, HEAD": (HealthHandler, {})}),
         (
             r"/readyz/?",

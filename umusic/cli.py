@@ -17,7 +17,12 @@ from umusic.library import schema
 from umusic.settings import Settings
 
 app = typer.Typer(
-    name="umusic", help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    name="umusic",
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 

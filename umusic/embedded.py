@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+from urllib.parse import quote
 
 import imageio_ffmpeg
 
@@ -60,24 +62,33 @@ def postgres(
         StartError: it cannot be run, or another umusic runs it.
     """
     data_dir = data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
-    place = _Place.of(data_dir)
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+    except OSError as exc:
+        raise StartError(
+            f"UMUSIC_DATA_DIR: {data_dir} cannot be written to ({exc.strerror}). Make it a "
+            "directory that this user may write to."
+        ) from exc
+    with lock:
+        place = _Place.of(data_dir)
+        if not _try_lock(lock):
             if not share:
                 raise StartError(
                     f"Another umusic runs on {data_dir}: stop it, or set UMUSIC_DATA_DIR."
-                ) from exc
+                )
             yield _url(_await_ready(place, None))
             return
-        _await_end_of_former(place)
-        if not place.cluster.exists():
-            _make_cluster(place)
-        _write_access_rules(place)
-        with _socket_dir(place) as socket_dir, _running(place, socket_dir, options or {}):
-            yield _url(socket_dir)
+        with (data_dir / "postgres.lock").open("w") as server_lock:
+            _await_end_of_former(place, server_lock)
+            if not place.cluster.exists():
+                _make_cluster(place)
+            _write_access_rules(place)
+            with (
+                _socket_dir(place) as socket_dir,
+                _running(place, socket_dir, options or {}, server_lock),
+            ):
+                yield _url(socket_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +111,15 @@ class _Place:
         if not _reachable_by_others(data_dir):
             name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
             home = _SYSTEM_DIR / name
-            home.mkdir(mode=0o755, parents=True, exist_ok=True)
+            home.mkdir(parents=True, exist_ok=True)
+            for directory in (_SYSTEM_DIR, home):
+                directory.chmod(0o755)  # whatever the umask
             if not link.is_symlink():
                 link.symlink_to(home / "postgres")
         if not _reachable_by_others(binaries):
             binaries = _copy_binaries(home) / "pginstall18" / "bin"
-        return cls(binaries, home / "postgres", _unprivileged_user())
+        cluster = home / "postgres"
+        return cls(binaries, cluster, _owner(cluster) or _unprivileged_user())
 
     def run(self, *args: str | Path, stdin: str = "") -> None:
         """Runs one of the binaries to its end."""
@@ -116,9 +130,10 @@ class _Place:
                 capture_output=True,
                 text=True,
                 check=True,
+                timeout=_START_SECONDS,
                 **self.process_options(),  # type: ignore[call-overload]
             )
-        except (OSError, subprocess.CalledProcessError) as exc:
+        except (OSError, subprocess.SubprocessError) as exc:
             raise _failure(f"{args[0]} failed: {getattr(exc, 'stderr', exc)}") from exc
 
     def process_options(self) -> dict[str, object]:
@@ -161,6 +176,12 @@ def _copy_binaries(home: Path) -> Path:
         shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
         fresh.rename(target)
     return target / _WHEEL
+
+
+def _owner(cluster: Path) -> pwd.struct_passwd | None:
+    with contextlib.suppress(FileNotFoundError, KeyError):
+        return pwd.getpwuid(cluster.stat().st_uid)
+    return None
 
 
 def _unprivileged_user() -> pwd.struct_passwd:
@@ -213,10 +234,12 @@ def _socket_dir(place: _Place) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _running(place: _Place, socket_dir: Path, options: Mapping[str, str]) -> Iterator[None]:
+def _running(
+    place: _Place, socket_dir: Path, options: Mapping[str, str], lock: IO[str]
+) -> Iterator[None]:
     settings = {
         "listen_addresses": "",
-        "unix_socket_directories": os.fspath(socket_dir),
+        "unix_socket_directories": f'"{socket_dir}"',  # a list, hence the quotes
         "unix_socket_permissions": "0700",
         **options,
     }
@@ -230,6 +253,7 @@ def _running(place: _Place, socket_dir: Path, options: Mapping[str, str]) -> Ite
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=[lock.fileno()],
             **place.process_options(),  # type: ignore[call-overload]
         )
     try:
@@ -240,7 +264,7 @@ def _running(place: _Place, socket_dir: Path, options: Mapping[str, str]) -> Ite
         try:
             server.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            server.send_signal(signal.SIGQUIT)
+            server.kill()
             server.wait()
 
 
@@ -259,32 +283,31 @@ def _await_ready(place: _Place, server: "subprocess.Popen[bytes] | None") -> Pat
     raise _failure(f"it did not start; see {place.cluster.parent / 'postgres.log'}")
 
 
-def _await_end_of_former(place: _Place) -> None:
+def _await_end_of_former(place: _Place, server_lock: IO[str]) -> None:
     """Waits for the server of a umusic that was killed: it is on its way down.
 
-    PostgreSQL takes any process of the number in a stale postmaster.pid for a running server, so
-    the file is removed. That is safe only as no process works in the cluster any more.
+    All of its processes hold `server_lock` as long as they live. PostgreSQL takes any process of
+    the number in a stale postmaster.pid for a running server, so with the lock in hand the file
+    is removed.
     """
     deadline = time.monotonic() + _STOP_SECONDS
-    while _in_use(place.cluster):
+    while not _try_lock(server_lock):
         if time.monotonic() > deadline:
             raise _failure("one that an earlier umusic started does not end")
         time.sleep(0.05)
     (place.cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _in_use(cluster: Path) -> bool:
-    """Whether any process works in the cluster: all of PostgreSQL's have it as their directory."""
-    here = os.fspath(cluster.resolve())
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            if os.fspath(link.readlink()) == here:
-                return True
-    return False
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _url(socket_dir: Path) -> str:
-    return f"postgresql+asyncpg://{_ROLE}@/{_ROLE}?host={socket_dir}"
+    return f"postgresql+asyncpg://{_ROLE}@/{_ROLE}?host={quote(os.fspath(socket_dir))}"
 
 
 def _failure(what: str) -> StartError:

@@ -165,6 +165,12 @@ class TooLarge(UmusicError):
     code = "too-large"
 
 
+class PreconditionFailed(UmusicError):
+    """The file is not the one that the request is meant for."""
+
+    code = "precondition-failed"
+
+
 class RangeUnsatisfiable(UmusicError):
     """The range asked for lies outside of the file; Content-Range tells its size."""
 

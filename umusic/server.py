@@ -12,7 +12,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from umusic.app import Services, make_app, services
-from umusic.errors import DatabaseUnavailable, StartError
+from umusic.errors import Draining, StartError
 from umusic.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ async def _drain(server: HTTPServer, running: Services, seconds: float) -> None:
     if lifecycle.requests:
         log.info("%d running requests get %g s to end", lifecycle.requests, seconds)
     await lifecycle.idle(seconds)
+    await lifecycle.refuse_waiting(Draining())
     await running.keeper.abort_all()
     await lifecycle.idle(_FAREWELL_SECONDS)
     await server.close_all_connections()
@@ -103,7 +104,7 @@ async def _drain(server: HTTPServer, running: Services, seconds: float) -> None:
 async def _sweep(running: Services) -> None:
     try:
         await running.keeper.sweep()
-    except (DatabaseUnavailable, OSError):
+    except Exception:
         log.exception("the sweep of the media directory failed; the next start tries again")
 
 

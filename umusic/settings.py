@@ -34,7 +34,14 @@ def _asyncpg_url(value: str | None) -> str | None:
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in ("postgres", "postgresql", "postgresql+asyncpg"):
         raise ValueError("write it as postgresql://user:password@host:5432/database")
-    return f"postgresql+asyncpg://{rest}"
+    # libpq's word for what asyncpg calls ssl.
+    return f"postgresql+asyncpg://{rest.replace('sslmode=', 'ssl=')}"
+
+
+def _bare_url(value: HttpUrl | None) -> HttpUrl | None:
+    if value is not None and (value.query or value.fragment):
+        raise ValueError("write it without ? and #")
+    return value
 
 
 def _slashed(value: str | None) -> str | None:
@@ -44,7 +51,8 @@ def _slashed(value: str | None) -> str | None:
 
 
 def _bitrate(value: object) -> object:
-    return int(value.removesuffix("k")) if isinstance(value, str) else value
+    number = str(value).removesuffix("k")
+    return int(number) if number.isdecimal() else value
 
 
 class Settings(BaseSettings):
@@ -66,7 +74,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".umusic")
     media_dir: Path = Path("media")
     #: What links begin with. Unset: the scheme and host of the request.
-    public_url: HttpUrl | None = None
+    public_url: Annotated[HttpUrl | None, AfterValidator(_bare_url)] = None
     #: Proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = (
         ipaddress.ip_network("127.0.0.0/8"),
@@ -79,7 +87,7 @@ class Settings(BaseSettings):
     mp3_quality: Literal["V0", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9"] = "V2"
     #: kbit/s; set: constant bit rate instead of VBR.
     mp3_bitrate: Annotated[Bitrate | None, BeforeValidator(_bitrate)] = None
-    max_upload_bytes: ByteSize = Field(default=ByteSize(16 * 2**30), gt=0)
+    max_upload_bytes: ByteSize = Field(default=ByteSize(16 * 2**30), gt=0, le=2**44)
     #: Uploads at once; above it 503. Each holds one ffmpeg of 32-50 MB.
     max_uploads: int = Field(default=64, ge=1)
     #: Seconds without a byte of the body after which an upload gets 408.

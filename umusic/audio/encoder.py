@@ -15,13 +15,15 @@ from umusic.audio import ffmpeg
 from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.mp3 import INFO_TAG_BYTES, MIN_PADDING, InfoTag, InfoTagMissing, read_info_tag
 from umusic.audio.wav import WavFormat
-from umusic.errors import EncoderFailed, NoSpace
+from umusic.errors import EncoderFailed, NoSound, NoSpace
 
 log = logging.getLogger(__name__)
 
 #: Seconds in which ffmpeg has to take a block, or to end, before it counts as stuck.
 STALL_SECONDS = 60.0
 _STDERR_BYTES = 8192
+#: ffmpeg's resampler gives nothing back for less than about a dozen samples of the lower rate.
+_RESAMPLER_FRAMES = 1024
 #: Below the server's, so that encoding never keeps a download waiting.
 _NICENESS = 10
 
@@ -73,8 +75,13 @@ class Encoder:
             )
         except OSError as exc:
             raise EncoderFailed from exc
-        _restrain(process.pid, max_frames // wav.sample_rate + 1)
-        return cls(process, wav, output, stall_seconds)
+        encoder = cls(process, wav, output, stall_seconds)
+        try:
+            _restrain(process.pid, max_frames // wav.sample_rate + 1)
+        except OSError as exc:
+            await encoder.abort()
+            raise EncoderFailed from exc
+        return encoder
 
     async def write(self, frames: bytes) -> None:
         """Gives whole sample frames to ffmpeg, and waits until it has room for more.
@@ -99,15 +106,18 @@ class Encoder:
         try:
             async with asyncio.timeout(self._stall_seconds):
                 self._stdin.close()
-                await self._stdin.wait_closed()
                 status = await self._process.wait()
-                stderr = await self._stderr
+                # Shielded, as a timeout would cancel the task itself.
+                stderr = await asyncio.shield(self._stderr)
         except (OSError, TimeoutError) as exc:
             raise await self._failure() from exc
         # Exit 0 proves little: words on stderr count as failure, and the samples are counted.
         if status or stderr:
             raise await self._failure()
-        return await asyncio.to_thread(self._settled_tag)
+        try:
+            return await asyncio.to_thread(self._settled_tag)
+        except OSError as exc:
+            raise EncoderFailed from exc
 
     async def abort(self) -> None:
         """Kills ffmpeg and waits until it is gone. May be called at any time, more than once."""
@@ -116,11 +126,11 @@ class Encoder:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
-        self._stdin.close()
+        # What is closing already falls with the process; asyncio cannot bear both.
+        if not self._stdin.transport.is_closing():
+            self._stdin.transport.abort()
         await self._process.wait()
-        with contextlib.suppress(OSError):
-            await self._stdin.wait_closed()
-        await self._stderr
+        await asyncio.shield(self._stderr)
 
     def _settled_tag(self) -> InfoTag:
         """Checks that all samples are in the MP3, and makes its tag tell their number.
@@ -134,6 +144,8 @@ class Encoder:
                 tag = read_info_tag(head)
             except InfoTagMissing as exc:
                 raise EncoderFailed from exc
+            if tag.samples == 0 and self._frames < _RESAMPLER_FRAMES:
+                raise NoSound("The WAV holds too little sound to be resampled.")
             resampled = tag.sample_rate != self._wav.sample_rate
             settled = tag.padded_to(round(self._frames * tag.sample_rate / self._wav.sample_rate))
             # LAME always pads by these and less than a frame more, so with any other number a
@@ -164,9 +176,12 @@ def _restrain(pid: int, max_seconds: int) -> None:
     """Limits a process that has just begun. From outside: code between fork and exec is unsafe
     in a process with threads."""
     with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+        inherited = os.getpriority(os.PRIO_PROCESS, pid)
+        os.setpriority(os.PRIO_PROCESS, pid, max(inherited, _NICENESS))
         for limit, value in ffmpeg.limits(max_seconds).items():
-            resource.prlimit(pid, limit, (value, value))
+            _, hard = resource.prlimit(pid, limit)
+            lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(pid, limit, (lower, lower))
     # Where the kernel groups tasks by session (sched(7), autogroup), niceness counts only within
     # one, and ffmpeg is alone in its own: the group's niceness is what keeps it back.
     with contextlib.suppress(OSError):

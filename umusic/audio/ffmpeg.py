@@ -6,6 +6,7 @@ and its environment is empty.
 
 import resource
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,11 @@ _DEFAULT_MASKS = {
     7: 0x70F,
     8: 0x63F,
 }
+
+#: Left and right of back, front centre, side, top front and top back.
+_PAIRS = [(0x10, 0x20), (0x40, 0x80), (0x200, 0x400), (0x1000, 0x4000), (0x8000, 0x20000)]
+#: Above top back right there are no speakers of WAVEFORMATEXTENSIBLE.
+_MASK_END = 0x40000
 
 _PROBE_SECONDS = 20
 _ADDRESS_SPACE = 2**30
@@ -78,8 +84,16 @@ def _rate_control(mp3: Mp3Settings) -> tuple[str, str]:
 
 
 def _channel_mask(wav: WavFormat) -> int:
-    told = wav.channels > 2 and wav.channel_mask.bit_count() == wav.channels
-    return wav.channel_mask if told else _DEFAULT_MASKS[wav.channels]
+    mask = wav.channel_mask
+    told = wav.channels > 2 and mask.bit_count() == wav.channels and _is_mixable(mask)
+    return mask if told else _DEFAULT_MASKS[wav.channels]
+
+
+def _is_mixable(mask: int) -> bool:
+    """Whether swresample can mix these speakers to stereo: front left and right are there, and of
+    the other pairs both or none."""
+    pairs = [bool(mask & left) == bool(mask & right) for left, right in _PAIRS]
+    return mask & 0x3 == 0x3 and all(pairs) and mask < _MASK_END
 
 
 def limits(max_seconds: int) -> dict[int, int]:
@@ -91,30 +105,27 @@ def limits(max_seconds: int) -> dict[int, int]:
     }
 
 
-def probe(binary: Path) -> str:
-    """Runs ffmpeg once and returns the first line of its `-version`. Blocks; meant for the start.
+def probe(binary: Path) -> None:
+    """Lets ffmpeg encode a moment of silence. Blocks; meant for the start.
 
     Raises:
-        StartError: it cannot be run, or has no libmp3lame.
+        StartError: it cannot.
     """
-    version = _ask(binary, "-version")
-    if " libmp3lame " not in _ask(binary, "-encoders"):
-        raise StartError(f"{binary} has no libmp3lame: set UMUSIC_FFMPEG to one that has.")
-    return version.partition("\n")[0]
-
-
-def _ask(binary: Path, question: str) -> str:
-    try:
-        done = subprocess.run(
-            [str(binary), "-hide_banner", question],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            env={},
-            timeout=_PROBE_SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError) as exc:
-        raise StartError(
-            f"ffmpeg cannot be run ({exc}): set UMUSIC_FFMPEG to a working one."
-        ) from exc
-    return done.stdout.decode(errors="replace")
+    with tempfile.TemporaryDirectory(prefix="umusic-") as scratch:
+        wav = WavFormat(floating=False, sample_bytes=2, channels=2, sample_rate=44_100)
+        try:
+            subprocess.run(
+                encode_args(binary, wav, Mp3Settings(), Path(scratch, "probe.mp3")),
+                input=bytes(wav.frame_bytes * wav.sample_rate),
+                capture_output=True,
+                check=True,
+                env={},
+                timeout=_PROBE_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError) as exc:
+            said = getattr(exc, "stderr", None) or b""
+            reason = said.decode(errors="replace").strip().rpartition("\n")[2] or exc
+            raise StartError(
+                f"ffmpeg at {binary} cannot encode MP3 ({reason}): set UMUSIC_FFMPEG to one of "
+                "version 5.1 or newer with libmp3lame."
+            ) from exc

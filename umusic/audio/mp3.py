@@ -8,8 +8,9 @@ import dataclasses
 import struct
 from dataclasses import dataclass
 
-#: Enough of the start of a file for a frame with a whole Xing/LAME tag.
-INFO_TAG_BYTES = 4 + 32 + 156
+_TAG_BYTES = 156
+#: Enough of the start of a file for a frame header, side information and a whole Xing/LAME tag.
+INFO_TAG_BYTES = 4 + 32 + _TAG_BYTES
 
 _MPEG1 = 3
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -74,8 +75,6 @@ def read_info_tag(head: bytes) -> InfoTag:
     Raises:
         InfoTagMissing: there is no such frame, or no complete tag in it.
     """
-    if len(head) < INFO_TAG_BYTES:
-        raise InfoTagMissing(f"only {len(head)} bytes")
     word = int.from_bytes(head[:4], "big")
     version, layer, rate_index = (word >> 19) & 3, (word >> 17) & 3, (word >> 10) & 3
     if word >> 21 != 0x7FF or layer != _LAYER_III or version == 1 or rate_index == 3:
@@ -83,6 +82,8 @@ def read_info_tag(head: bytes) -> InfoTag:
     mono = (word >> 6) & 3 == _MONO
     side_information = (17 if mono else 32) if version == _MPEG1 else (9 if mono else 17)
     offset = 4 + side_information
+    if len(head) < offset + _TAG_BYTES:
+        raise InfoTagMissing(f"only {len(head)} bytes")
     name, flags, frames = struct.unpack_from(">4sII", head, offset)
     if name not in (b"Xing", b"Info") or flags & _ALL_FLAGS != _ALL_FLAGS:
         raise InfoTagMissing("no Xing tag")

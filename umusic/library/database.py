@@ -3,6 +3,7 @@
 It knows no table; what a broken constraint means is told by whoever writes.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,6 +18,7 @@ from umusic.errors import CommitUncertain, DatabaseUnavailable
 _POOL_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0
+_PING_SECONDS = 3.0
 #: SQLSTATE classes that mean "not now": connection, resources, operator intervention, system.
 _PASSING_STATES = ("08", "53", "57", "58")
 
@@ -80,8 +82,11 @@ class Database:
         Raises:
             DatabaseUnavailable: there was none.
         """
-        async with self.reading() as session:
-            await session.execute(text("SELECT 1"))
+        try:
+            async with asyncio.timeout(_PING_SECONDS), self.reading() as session:
+                await session.execute(text("SELECT 1"))
+        except TimeoutError as exc:
+            raise DatabaseUnavailable from exc
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -1,13 +1,13 @@
 """One upload from its first byte to its committed record, and the sweep of what crashes left.
 
-The order is: temporary file, fsync, rename, fsync of the directory, INSERT, COMMIT. Whatever
+The order is: temporary file, fsync, final name, fsync of the directory, INSERT, COMMIT. Whatever
 fails in between, `abort` removes what was made. The WAV itself is never on disk.
 """
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
-import itertools
 import logging
 import uuid
 from dataclasses import dataclass
@@ -30,8 +30,6 @@ from umusic.library.models import Record
 from umusic.library.records import Records
 
 log = logging.getLogger(__name__)
-
-_SWEEP_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,31 +114,31 @@ class Keeper:
 
     async def abort_all(self) -> None:
         """Aborts what still runs; whoever writes or finishes such an upload gets `Draining`."""
-        await asyncio.gather(*(upload.abort() for upload in list(self._live)))
+        aborts = (upload.abort() for upload in list(self._live))
+        for outcome in await asyncio.gather(*aborts, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("an upload could not be aborted", exc_info=outcome)
 
     async def sweep(self) -> int:
-        """Removes the files that a crash left: without a row, and of no live upload of this or
-        another process. Returns how many."""
-        removed = 0
-        leftovers = self.media.sweepable()
-        while batch := await asyncio.to_thread(
-            lambda: list(itertools.islice(leftovers, _SWEEP_BATCH))
-        ):
-            kept = await self.records.existing([file.record_id for file in batch])
-            for file in batch:
-                if file.is_part or file.record_id not in kept:
-                    removed += await self._sweep_file(file)
-        if removed:
-            log.warning("swept %d files that an earlier crash had left", removed)
-        return removed
+        """Removes what crashes left, of no live upload of this or another process. Returns how
+        many uploads that were."""
+        swept = 0
+        leftovers = self.media.leftovers()
+        while file := await asyncio.to_thread(next, leftovers, None):
+            swept += await self._sweep_file(file)
+        if swept:
+            log.warning("swept the files of %d uploads that an earlier crash had left", swept)
+        return swept
 
     async def _sweep_file(self, file: Leftover) -> bool:
         try:
-            # The row is looked up again under the lock: an upload may have ended meanwhile.
             if not await asyncio.to_thread(file.claim):
                 return False
-            if not file.is_part and await self.records.existing([file.record_id]):
-                return False
+            if file.is_published() and not await self.records.existing([file.record_id]):
+                if not await self.records.knows_user(file.user_id):
+                    log.warning("left alone, as of another database: %s", file.record_id)
+                    return False
+                await asyncio.to_thread(file.unpublish)
             await asyncio.to_thread(file.remove)
             return True
         finally:
@@ -165,7 +163,7 @@ class Upload:
         self._encoder: Encoder | None = None
         self._aborted = False
         self._kept = False
-        #: Held while the file is published and its row committed: no abort comes in between.
+        #: Held while things are made, and from publishing to the commit: no abort comes between.
         self._settling = asyncio.Lock()
 
     async def write(self, data: bytes) -> None:
@@ -212,6 +210,7 @@ class Upload:
             record = self._record(created_at, tag, stored)
             await self._commit(record)
             self._keep()
+            await asyncio.to_thread(self._part.settle)
         return record
 
     async def abort(self) -> None:
@@ -223,43 +222,43 @@ class Upload:
             try:
                 if self._encoder is not None:
                     await self._encoder.abort()
-                if self._part is not None:
-                    await asyncio.to_thread(self._part.discard)
             finally:
                 self._keeper.forget(self)
+                if self._part is not None:
+                    await asyncio.to_thread(self._part.discard)
 
     async def _start(self) -> Encoder:
-        assert self._wav.format is not None
-        keeper = self._keeper
-        part = await asyncio.to_thread(keeper.media.create, self._order.user_id, self._record_id)
-        self._part = part
-        self._encoder = await Encoder.start(
-            keeper.ffmpeg,
-            self._wav.format,
-            keeper.mp3,
-            part.path,
-            max_frames=keeper.max_bytes // self._wav.format.frame_bytes,
-        )
+        wav, keeper = self._wav.format, self._keeper
+        assert wav is not None
+        async with self._settling:
+            self._check_alive()
+            user_id = self._order.user_id
+            self._part = await asyncio.to_thread(keeper.media.create, user_id, self._record_id)
+            self._encoder = await Encoder.start(
+                keeper.ffmpeg,
+                wav,
+                keeper.mp3,
+                self._part.path,
+                max_frames=keeper.max_bytes // wav.frame_bytes,
+            )
         return self._encoder
 
     async def _commit(self, record: Record) -> None:
         try:
             await self._keeper.records.add(record)
-        except CommitUncertain:
-            # The row may be there, and then the file must stay. If nobody can tell, the file
-            # stays too: without a row it is swept at the next start.
-            try:
-                committed = await self._keeper.records.existing([record.id])
-            except DatabaseUnavailable:
-                self._keep()
-                raise
-            if not committed:
-                raise
+        except (CommitUncertain, asyncio.CancelledError):
+            # The row may be there, or still on its way there, and then the file must stay. It
+            # stays in any case: without a row it is swept at the next start.
+            self._keep()
+            with contextlib.suppress(DatabaseUnavailable):
+                if await self._keeper.records.existing([record.id]):
+                    return
+            assert self._part is not None
+            self._part.release()
+            raise
 
     def _keep(self) -> None:
-        assert self._part is not None
         self._kept = True
-        self._part.release()
         self._keeper.forget(self)
 
     def _check_alive(self) -> None:

@@ -1,9 +1,9 @@
 """The MP3 files: `<root>/<user>/<record>.mp3`, and `.<record>.part` while they grow.
 
 All functions block and belong on a thread. A file is only ever published whole: written as a
-`.part`, synced, renamed, its directory synced. Whoever makes one holds a lock on it until its row
-is committed or the file is gone; so a file without lock and row is nobody's, whichever process
-made it, and may be swept.
+`.part`, synced, linked to its final name, its directory synced. The `.part` name goes only after
+the row is committed, so a `.part` marks all that a crash may have left, and an `.mp3` alone is
+never touched. Whoever makes one holds a lock on it as long as the upload lives.
 """
 
 import contextlib
@@ -70,10 +70,11 @@ class Media:
         with _out_of_room():
             return PartFile(self.root, user_id, record_id)
 
-    def sweepable(self) -> Iterator["Leftover"]:
-        """All files that look like ours, one at a time."""
+    def leftovers(self) -> Iterator["Leftover"]:
+        """All `.part` files, one at a time, also those of live uploads."""
         for directory in _directories(self.root):
-            with os.scandir(directory) as entries:
+            # A failed upload may take its empty directory along at any time.
+            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:
                     if leftover := _leftover(Path(entry.path)):
                         yield leftover
@@ -99,23 +100,32 @@ class PartFile:
             os.utime(self._file, (modified, modified))
             stored = _measure(self._file)
             os.fsync(self._file)
-            self.path.rename(self._final)
+            self._final.hardlink_to(self.path)
             _sync_directory(self._directory)
         return stored
 
+    def settle(self) -> None:
+        """Says that the row is committed: the file stays, under its final name alone."""
+        try:
+            self.path.unlink()
+        finally:
+            self.release()
+
     def release(self) -> None:
-        """Lets go of the file, which stays."""
+        """Lets go of the file, which stays under both its names until a sweep decides."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def discard(self) -> None:
         """Removes the file, under whichever name, and its directory if that is empty now."""
-        self.path.unlink(missing_ok=True)
-        self._final.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._directory.rmdir()
-        self.release()
+        try:
+            self.path.unlink(missing_ok=True)
+            self._final.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._directory.rmdir()
+        finally:
+            self.release()
 
     def _open_locked(self) -> int:
         while True:
@@ -126,35 +136,49 @@ class PartFile:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:
                 continue  # another upload of this user failed and took the empty directory along
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file).st_nlink:
-                return file
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file).st_nlink:
+                    return file
+            except OSError:
+                os.close(file)
+                self.path.unlink(missing_ok=True)
+                raise
             os.close(file)  # a sweep took it between the two calls
 
 
 class Leftover:
-    """A file in the media directory that a crash may have left."""
+    """A `.part` that a crash may have left, of a record that may have been published or not."""
 
-    def __init__(self, path: Path, record_id: uuid.UUID, *, is_part: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        self.user_id = user_id
         self.record_id = record_id
-        self.is_part = is_part
+        self._path = path
+        self._final = path.with_name(f"{record_id}.mp3")
         self._file = -1
 
     def claim(self) -> bool:
         """Locks the file; False if a live upload owns it, or it is gone. Call `release`."""
         try:
-            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
-        return self.path.exists()
+        return self._path.exists()
+
+    def is_published(self) -> bool:
+        """Whether it has its final name already."""
+        return self._final.exists()
+
+    def unpublish(self) -> None:
+        """Takes the final name away."""
+        self._final.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the file, and its directory if that is empty now."""
-        self.path.unlink(missing_ok=True)
+        """Removes the `.part`, and its directory if that is empty now."""
+        self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
+            self._path.parent.rmdir()
 
     def release(self) -> None:
         """Gives back what `claim` took."""
@@ -171,11 +195,10 @@ def _directories(root: Path) -> Iterator[str]:
 
 
 def _leftover(path: Path) -> Leftover | None:
-    is_part = path.name.startswith(".") and path.suffix == ".part"
-    if not is_part and path.suffix != ".mp3":
+    if not path.name.startswith(".") or path.suffix != ".part":
         return None
-    record_id = _uuid(path.stem.removeprefix("."))
-    return Leftover(path, record_id, is_part=is_part) if record_id else None
+    user_id, record_id = _uuid(path.parent.name), _uuid(path.stem.removeprefix("."))
+    return Leftover(path, user_id, record_id) if user_id and record_id else None
 
 
 def _uuid(text: str) -> uuid.UUID | None:

@@ -16,7 +16,7 @@ def user_name(raw: str) -> str:
     Raises:
         InvalidField: it is empty, too long or holds control characters.
     """
-    name = _checked(raw)
+    name = _checked(raw.strip())
     if not name:
         raise InvalidField("The name is empty; 1 to 250 characters are taken.")
     return name
@@ -32,12 +32,12 @@ def record_name(raw: str | None) -> str | None:
     """
     if raw is None:
         return None
-    base = _checked(raw).replace("\\", "/").rpartition("/")[2].strip()
+    base = _checked(raw.replace("\\", "/").rpartition("/")[2].strip())
     return base if base not in ("", ".", "..") else None
 
 
 def _checked(raw: str) -> str:
-    name = unicodedata.normalize("NFC", raw.strip())
+    name = unicodedata.normalize("NFC", raw)
     if any(unicodedata.category(character) in _REFUSED for character in name):
         raise InvalidField("The name holds control characters.")
     if len(name) > MAX_CHARACTERS:

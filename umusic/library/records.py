@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from umusic.errors import RecordNameTaken, RecordUnknown, TokenUnknown
 from umusic.library.database import ConstraintBroken, Database
-from umusic.library.models import Record
+from umusic.library.models import Record, User
 
 
 class Records:
@@ -60,6 +60,11 @@ class Records:
             if exc.name.startswith("fk_"):
                 raise TokenUnknown from exc  # the user was deleted while the body came in
             raise
+
+    async def knows_user(self, user_id: uuid.UUID) -> bool:
+        """Whether the library of this user is in this database."""
+        async with self._database.reading() as session:
+            return await session.get(User, user_id) is not None
 
     async def existing(self, record_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those of the ids that have a row."""

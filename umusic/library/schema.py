@@ -28,7 +28,8 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     """
     try:
         command.upgrade(config(database_url), revision)
-    except (OSError, TimeoutError, SQLAlchemyError) as exc:
+    except (OSError, TimeoutError, SQLAlchemyError, TypeError, ValueError) as exc:
+        # asyncpg answers parameters of the URL that it does not know with a TypeError.
         raise StartError(
             f"The database cannot be used ({type(exc).__name__}: {exc}): see UMUSIC_DATABASE_URL."
         ) from exc

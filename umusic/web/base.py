@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel
+from tornado.concurrent import Future
+from tornado.http1connection import HTTP1Connection
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
 from umusic.errors import (
+    BodyStalled,
     ExpectationUnknown,
     InvalidField,
     MalformedFraming,
@@ -34,6 +37,8 @@ MAX_SMALL_BODY = 64 * 1024
 #: How long the rest of a refused body is thrown away, in seconds: in all, and without a byte.
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
+#: What takes the place of a method that HTTP does not know; there is no verb of this name.
+UNKNOWN_METHOD = "UNKNOWN"
 #: For the access log alone, as nginx has it.
 CLIENT_GONE = 499
 
@@ -46,17 +51,25 @@ class BaseHandler(RequestHandler):
     (after it) and `clean_up` (once, at the end, however it ended). All may raise.
     """
 
+    # Tornado refuses unknown methods before `prepare`, with the body unread.
+    SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, UNKNOWN_METHOD)
     framing = Framing(length=None, chunked=False)
 
-    def initialize(self, lifecycle: Lifecycle, links: Links) -> None:
-        """Takes what every handler needs."""
+    def initialize(self, lifecycle: Lifecycle, links: Links, body_timeout: float) -> None:
+        """Takes what every handler needs; `body_timeout` in seconds."""
         self.lifecycle = lifecycle
         self.links = links
+        self._body_timeout = body_timeout
+        self._stall_timer: object | None = None
+        self._arrivals = 0
+        self._logged = False
         self._small_body = bytearray()
         self._refused = False
         self._linger_end = 0.0
         self._linger_timer: object | None = None
         self._running = False
+        if self.request.method not in self.SUPPORTED_METHODS:
+            self.request.method = UNKNOWN_METHOD
 
     async def admit(self) -> None:
         """Looks whether the request is welcome, before its body is read."""
@@ -85,6 +98,8 @@ class BaseHandler(RequestHandler):
             self.framing = Framing.of(self.request.headers)
             self._check_expectation()
             await self.admit()
+            if self.framing.has_body:
+                self._watch()
         except Exception as exc:
             await self.refuse(exc)
 
@@ -93,8 +108,10 @@ class BaseHandler(RequestHandler):
         if self._refused:
             self._rearm_linger()
             return
+        self.unwatch()
         try:
             await self.receive(chunk)
+            self._watch()
         except Exception as exc:
             await self.refuse(exc)
 
@@ -105,8 +122,22 @@ class BaseHandler(RequestHandler):
         super().on_connection_close()
         if not self._headers_written:
             self.set_status(CLIENT_GONE, "Client Closed Request")
-        self.application.log_request(self)
+        self._log()
         self._end()
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> "Future[None]":
+        closing = self._headers.get("Connection") == "close"
+        connection = self.request.connection
+        done = super().finish(chunk)
+        if closing and isinstance(connection, HTTP1Connection):
+            # Tornado goes by the request's header alone, and would keep it open.
+            done.add_done_callback(lambda _: connection.close())
+        return done
+
+    def _log(self) -> None:
+        if not self._logged:
+            self._logged = True
+            super()._log()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         _, exc, _ = kwargs.get("exc_info", (None, None, None))
@@ -133,7 +164,7 @@ class BaseHandler(RequestHandler):
         """Answers with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.write(model.model_dump_json(by_alias=True))
+        self.write(model.model_dump_json())
 
     def write_problem(self, error: UmusicError) -> None:
         """Answers with problem details; does not finish."""
@@ -160,6 +191,7 @@ class BaseHandler(RequestHandler):
         if self._refused:
             return
         self._refused = True
+        self.unwatch()
         self.log_exception(type(exc), exc, exc.__traceback__)
         error = as_umusic_error(exc)
         self.write_problem(error)
@@ -212,6 +244,27 @@ class BaseHandler(RequestHandler):
         # Tornado compares it case-sensitively.
         self.request.headers["Expect"] = "100-continue"
 
+    # --- stalls -------------------------------------------------------------------------------
+
+    def unwatch(self) -> None:
+        """Stops waiting for more of the body: some has come, or its end."""
+        self._arrivals += 1
+        self.lifecycle.waiting.discard(self.refuse)
+        if self._stall_timer is not None:
+            IOLoop.current().remove_timeout(self._stall_timer)
+            self._stall_timer = None
+
+    def _watch(self) -> None:
+        refusal = self._refuse_stalled
+        self.lifecycle.waiting.add(self.refuse)
+        self._stall_timer = IOLoop.current().call_later(
+            self._body_timeout, lambda: self.lifecycle.spawn(refusal(self._arrivals))
+        )
+
+    async def _refuse_stalled(self, arrivals: int) -> None:
+        if arrivals == self._arrivals:
+            await self.refuse(BodyStalled())
+
     # --- lingering ----------------------------------------------------------------------------
 
     def _rearm_linger(self) -> None:
@@ -221,7 +274,7 @@ class BaseHandler(RequestHandler):
         deadline = min(self._linger_end, loop.time() + LINGER_IDLE_SECONDS)
         self._linger_timer = loop.call_at(deadline, self._end_refusal)
 
-    def _end_refusal(self, *_: str) -> None:
+    def _end_refusal(self, *_: str, **__: str) -> None:
         if not self._finished:
             self.finish()
 
@@ -232,9 +285,11 @@ class BaseHandler(RequestHandler):
             log.exception("the clean-up of %s %s failed", self.request.method, self.request.path)
 
     def _end(self) -> None:
-        if self._running:
-            self._running = False
-            self.lifecycle.end_request()
+        if not self._running:
+            return
+        self._running = False
+        self.lifecycle.end_request()
+        self.unwatch()
         if self._linger_timer is not None:
             IOLoop.current().remove_timeout(self._linger_timer)
             self._linger_timer = None

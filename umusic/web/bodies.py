@@ -3,15 +3,17 @@
 Both kinds turn pieces of the body into the same events, and hold none of the file's bytes.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import Message
 from typing import Protocol
+from urllib.parse import unquote
 
 from multipart import (
     MultipartError,
     MultipartSegment,
     PushMultipartParser,
+    content_disposition_unquote,
     parse_options_header,
 )
 
@@ -21,6 +23,10 @@ MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
 #: What the form around a file of the greatest size may add.
 MAX_FORM_BYTES = 64 * 1024
+
+
+#: RFC 8187, 3.2.1: charset'language'percent-encoded.
+_EXTENDED = re.compile(r"; *filename\* *= *(utf-8|iso-8859-1)'[^']{0,32}'([^;\s\"]*)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class MultipartBody:
                 else:
                     self._on_value(event)
         except MultipartError as exc:
-            raise MalformedForm(f"The multipart/form-data body is wrong: {exc}.") from exc
+            raise MalformedForm from exc
 
     def close(self) -> None:
         """Raises MalformedForm if the form is cut short or holds no file."""
@@ -144,8 +150,22 @@ def body_of(content_type: str) -> Body:
     )
 
 
+def as_utf8(header: str) -> str:
+    """A header value as its sender meant it: Tornado reads headers as Latin-1, curl sends UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
 def filename_of(content_disposition: str) -> str | None:
-    """The filename that a Content-Disposition tells (RFC 6266), be it by filename or filename*."""
-    header = Message()
-    header["Content-Disposition"] = content_disposition
-    return header.get_filename()
+    """The filename that a Content-Disposition tells (RFC 6266); filename* goes before filename."""
+    extended = _EXTENDED.search(content_disposition)
+    if extended:
+        try:
+            return unquote(extended[2], extended[1], "strict")
+        except UnicodeDecodeError:
+            return None
+    _, options = parse_options_header(content_disposition, unquote=content_disposition_unquote)
+    filename: str | None = options.get("filename")
+    return filename

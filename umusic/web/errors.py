@@ -19,6 +19,7 @@ STATUSES: dict[type[errors.UmusicError], int] = {
     errors.BodyStalled: 408,
     errors.Conflict: 409,
     errors.LengthMissing: 411,
+    errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
     errors.RangeUnsatisfiable: 416,

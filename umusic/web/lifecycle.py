@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 
@@ -13,6 +13,8 @@ class Lifecycle:
         self.draining = False
         #: Requests that are not answered to their end.
         self.requests = 0
+        #: How to refuse the requests that wait for more of their body.
+        self.waiting: set[Callable[[Exception], Awaitable[None]]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -32,6 +34,10 @@ class Lifecycle:
         """Waits until no request is running, at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def refuse_waiting(self, error: Exception) -> None:
+        """Refuses the requests that wait for more of their body."""
+        await asyncio.gather(*(refuse(error) for refuse in list(self.waiting)))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` beside everything else; `settle` waits for it."""

@@ -1,21 +1,21 @@
 """GET and HEAD /record: the MP3 itself, or nginx's order to send it."""
 
 import base64
+import email.utils
 import logging
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tornado.httputil import format_timestamp
 from tornado.web import StaticFileHandler
 
-from umusic.errors import InvalidField, RangeUnsatisfiable, RecordUnknown
+from umusic.errors import InvalidField, PreconditionFailed, RangeUnsatisfiable, RecordUnknown
 from umusic.library.media import Media
 from umusic.library.records import Records
 from umusic.web.base import BaseHandler
 from umusic.web.credentials import uuid_field
 from umusic.web.errors import status_of
-from umusic.web.lifecycle import Lifecycle
-from umusic.web.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,10 @@ class RecordHandler(BaseHandler, StaticFileHandler):
     """Sends a record's MP3. Tornado's StaticFileHandler does it, or nginx (X-Accel-Redirect)."""
 
     def initialize(  # type: ignore[override]
-        self,
-        lifecycle: Lifecycle,
-        links: Links,
-        records: Records,
-        media: Media,
-        x_accel_prefix: str | None,
+        self, records: Records, media: Media, x_accel_prefix: str | None, **common: Any
     ) -> None:
-        """Takes what a download needs."""
-        BaseHandler.initialize(self, lifecycle, links)
+        """Takes what a download needs, and what every handler does."""
+        BaseHandler.initialize(self, **common)
         StaticFileHandler.initialize(self, str(media.root))
         self._records = records
         self._media = media
@@ -73,9 +68,24 @@ class RecordHandler(BaseHandler, StaticFileHandler):
     def set_headers(self) -> None:
         """Called once the file has been looked at and before its ranges are."""
         super().set_headers()
+        self._check_preconditions()
         condition = self.request.headers.get("If-Range")
         if condition is not None and condition not in (self.compute_etag(), self._last_modified()):
             self.request.headers.pop("Range", None)
+
+    def _check_preconditions(self) -> None:
+        """If-Match and If-Unmodified-Since (RFC 9110, 13.1), which StaticFileHandler leaves out."""
+        match = self.request.headers.get("If-Match")
+        if match is not None:
+            known = [tag.strip() for tag in match.split(",")]
+            if "*" not in known and self.compute_etag() not in known:
+                raise PreconditionFailed
+            return
+        since = self.request.headers.get("If-Unmodified-Since")
+        if since is not None and self.modified is not None:
+            date = email.utils.parsedate_tz(since)
+            if date and email.utils.mktime_tz(date) < self.modified.timestamp():
+                raise PreconditionFailed
 
     def compute_etag(self) -> str | None:
         """As nginx makes it, of modification time and size, so that both ways agree."""
@@ -83,6 +93,10 @@ class RecordHandler(BaseHandler, StaticFileHandler):
             return None
         found = Path(self.absolute_path or "").stat()
         return f'"{int(found.st_mtime):x}-{found.st_size:x}"'
+
+    def get_cache_time(self, path: str, modified: object, mime_type: str) -> int:
+        """Nothing that a parameter `v` of the query could change."""
+        return 0
 
     def get_content_type(self) -> str:
         return "audio/mpeg"

@@ -1,14 +1,13 @@
 """/healthz, /readyz, /problems/…, and what is answered where there is nothing."""
 
 import asyncio
+from typing import Any
 
 from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError, Unavailable
 from umusic.library.database import Database
 from umusic.library.media import Media
 from umusic.web.base import BaseHandler
 from umusic.web.errors import problem_types, status_of
-from umusic.web.lifecycle import Lifecycle
-from umusic.web.links import Links
 from umusic.web.schemas import Health
 
 
@@ -26,10 +25,10 @@ class ReadyHandler(BaseHandler):
     """/readyz: uploads would be taken now."""
 
     def initialize(  # type: ignore[override]
-        self, lifecycle: Lifecycle, links: Links, database: Database, media: Media
+        self, database: Database, media: Media, **common: Any
     ) -> None:
-        """Takes what is asked."""
-        super().initialize(lifecycle, links)
+        """Takes what is asked, and what every handler does."""
+        super().initialize(**common)
         self._database = database
         self._media = media
 
@@ -71,10 +70,10 @@ class NothingHandler(BaseHandler):
 class MethodHandler(BaseHandler):
     """Where there is something, but not by this method: 405 with Allow (RFC 9110, 15.5.6)."""
 
-    def initialize(self, lifecycle: Lifecycle, links: Links, allow: str) -> None:  # type: ignore[override]
+    def initialize(self, allow: str, **common: Any) -> None:  # type: ignore[override]
         """`allow` lists the methods that the path takes."""
         self._allow = allow
-        super().initialize(lifecycle, links)
+        super().initialize(**common)
 
     def write_problem(self, error: UmusicError) -> None:
         super().write_problem(error)

@@ -1,24 +1,32 @@
 """POST and PUT /record: a WAV comes in, the link of its MP3 goes out."""
 
-from tornado.ioloop import IOLoop
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from umusic.errors import (
-    BodyStalled,
     ContentEncoded,
     CredentialsAfterFile,
+    InvalidField,
     LengthMissing,
     NoSound,
     TokenMissing,
 )
 from umusic.library.keeper import Keeper, Order, Upload
-from umusic.library.models import User
+from umusic.library.models import Record, User
 from umusic.library.names import record_name
 from umusic.library.users import Users
 from umusic.web.base import BaseHandler
-from umusic.web.bodies import MAX_FORM_BYTES, Body, Field, FileStart, RawBody, body_of, filename_of
+from umusic.web.bodies import (
+    MAX_FORM_BYTES,
+    Body,
+    Field,
+    FileStart,
+    RawBody,
+    as_utf8,
+    body_of,
+    filename_of,
+)
 from umusic.web.credentials import authenticate
-from umusic.web.lifecycle import Lifecycle
-from umusic.web.links import Links
 from umusic.web.schemas import Receipt
 
 _EMPTY = "The body is empty: there is no WAV in it."
@@ -28,19 +36,12 @@ class UploadHandler(BaseHandler):
     """Streams the body into the keeper. What can be refused by the headers is, before the body."""
 
     def initialize(  # type: ignore[override]
-        self,
-        lifecycle: Lifecycle,
-        links: Links,
-        users: Users,
-        keeper: Keeper,
-        body_timeout: float,
+        self, users: Users, keeper: Keeper, **common: Any
     ) -> None:
-        """Takes what an upload needs; `body_timeout` in seconds."""
-        super().initialize(lifecycle, links)
+        """Takes what an upload needs, and what every handler does."""
+        super().initialize(**common)
         self._users = users
         self._keeper = keeper
-        self._body_timeout = body_timeout
-        self._stall_timer: object | None = None
         self._fields: dict[str, str] = {}
         self._body: Body = RawBody()
         self._upload: Upload | None = None
@@ -60,13 +61,11 @@ class UploadHandler(BaseHandler):
             if self.framing.length == 0:
                 raise NoSound(_EMPTY)
             disposition = self.request.headers.get("Content-Disposition", "")
-            await self._begin(user, filename_of(disposition))
+            await self._begin(user, filename_of(as_utf8(disposition)))
         elif self.bearer() is not None or self.query("token") is not None:
             await self._authenticate()
-        self._watch()
 
     async def receive(self, data: bytes) -> None:
-        self._unwatch()
         for event in self._body.feed(data):
             if isinstance(event, Field):
                 self._fields[event.name] = event.value
@@ -74,41 +73,55 @@ class UploadHandler(BaseHandler):
                 await self._begin(await self._authenticate_form(), event.filename)
             elif self._upload is not None:
                 await self._upload.write(event)
-        self._watch()
 
-    async def post(self, filename: str | None = None) -> None:
+    async def post(self) -> None:
         """Answers once the body has ended."""
-        self._unwatch()
+        self.unwatch()
         self._complete = True
+        # Counted by itself: the client may leave before this ends.
+        self.lifecycle.begin_request()
         try:
-            self._body.close()
-            if self._upload is None:
-                raise NoSound(_EMPTY)
-            record = await self._upload.finish()
-        except BaseException:
-            await self._abort()
-            raise
+            record = await self._finish()
+        finally:
+            self.lifecycle.end_request()
         link = self.links.record(self.request, record.user_id, record.id)
         self.set_header("Location", link)
         self.reply(201, Receipt.of(record, link))
 
-    async def put(self, filename: str | None = None) -> None:
+    async def put(self) -> None:
         """The same: `curl -T` sends PUT."""
-        await self.post(filename)
+        await self.post()
 
     async def clean_up(self) -> None:
-        self._unwatch()
         # A client that leaves after its last byte has sent all: then the record is kept.
         if not self._complete:
             await self._abort()
+
+    async def _finish(self) -> Record:
+        try:
+            self._body.close()
+            if self._upload is None:
+                raise NoSound(_EMPTY)
+            return await self._upload.finish()
+        except BaseException:
+            await self._abort()
+            raise
 
     async def _abort(self) -> None:
         if self._upload is not None:
             await self._upload.abort()
 
     async def _begin(self, user: User, filename: str | None) -> None:
-        name = record_name(self.query("name") or filename or self.path_kwargs.get("filename"))
+        name = record_name(self.query("name") or filename or self._filename_in_path())
         self._upload = await self._keeper.begin(Order(user.id, user.id, name))
+
+    def _filename_in_path(self) -> str | None:
+        """NAME of PUT /record/NAME, if there is one."""
+        last = self.request.path.removeprefix("/record").removeprefix("/")
+        try:
+            return unquote_to_bytes(last).decode()
+        except UnicodeDecodeError as exc:
+            raise InvalidField("The name in the path is not UTF-8.", field="name") from exc
 
     async def _authenticate(self) -> User:
         return await authenticate(
@@ -123,17 +136,3 @@ class UploadHandler(BaseHandler):
             return await self._authenticate()
         except TokenMissing as exc:
             raise CredentialsAfterFile from exc
-
-    # --- stalls -------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        self._stall_timer = IOLoop.current().call_later(self._body_timeout, self._on_stall)
-
-    def _unwatch(self) -> None:
-        if self._stall_timer is not None:
-            IOLoop.current().remove_timeout(self._stall_timer)
-            self._stall_timer = None
-
-    def _on_stall(self) -> None:
-        self._stall_timer = None
-        self.lifecycle.spawn(self.refuse(BodyStalled()))

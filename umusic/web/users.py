@@ -1,21 +1,21 @@
 """POST /user: a new user."""
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from umusic.errors import InvalidField, MalformedJson
 from umusic.library.users import Users
 from umusic.web.base import BaseHandler
-from umusic.web.lifecycle import Lifecycle
-from umusic.web.links import Links
 from umusic.web.schemas import NewUser, Registration
 
 
 class UserHandler(BaseHandler):
     """Registers users. The JSON is read whatever Content-Type says: `curl -d` sends a form's."""
 
-    def initialize(self, lifecycle: Lifecycle, links: Links, users: Users) -> None:  # type: ignore[override]
-        """Takes what a registration needs."""
-        super().initialize(lifecycle, links)
+    def initialize(self, users: Users, **common: Any) -> None:  # type: ignore[override]
+        """Takes what a registration needs, and what every handler does."""
+        super().initialize(**common)
         self._users = users
 
     async def post(self) -> None:
