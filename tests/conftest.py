@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -70,17 +69,26 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A directory that Postgres's own user can reach, other than pytest's."""
+    with tempfile.TemporaryDirectory(prefix="umusic-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with scratch_directory() as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The URL of a database in a Postgres of this session's own."""
-    # Not pytest's directory: Postgres's own user could not reach it.
-    directory = Path(tempfile.mkdtemp(prefix="umusic-test-"))
-    directory.chmod(0o755)
-    try:
-        with embedded.postgres(directory, options={"fsync": "off", "max_connections": "40"}) as url:
-            yield url
-    finally:
-        shutil.rmtree(directory)
+    options = {"fsync": "off", "max_connections": "40"}
+    with scratch_directory() as made, embedded.postgres(made, options=options) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,8 @@ from umusic.errors import StartError
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="umusic-test-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+def data_dir(directory: Path) -> Path:
+    return directory
 
 
 def postmaster(data_dir: Path) -> int:

@@ -6,7 +6,6 @@ import datetime
 import os
 import shutil
 import signal
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -301,14 +300,11 @@ class TestWithoutPostgres:
     """With a Postgres of its own, which is stopped for real."""
 
     @pytest.fixture
-    def postgres(self) -> Iterator[tuple[Path, contextlib.ExitStack, str]]:
-        directory = Path(tempfile.mkdtemp(prefix="umusic-test-"))
-        directory.chmod(0o755)
+    def postgres(self, directory: Path) -> Iterator[tuple[Path, contextlib.ExitStack, str]]:
         with contextlib.ExitStack() as stack:
             url = stack.enter_context(embedded.postgres(directory))
             call_apart(schema.upgrade, url)
             yield directory, stack, url
-        shutil.rmtree(directory)
 
     @pytest.fixture
     def database_url(self, postgres: tuple[Path, contextlib.ExitStack, str]) -> str:

@@ -4,12 +4,10 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -99,14 +97,6 @@ class Process:
                 if str(self.directory) in line:
                     found.append(line)
         return found
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="umusic-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class RecordHandler(BaseHandler, StaticFileHandler):
         """Sends the file, or the range of it that was asked for."""
         # Looked at before nginx is sent there: its own 404 would keep our Content-Disposition.
         if not (self._media.root / path).is_file():
-            log.error("the file of a record is missing: %s", path)
+            log.error("the file of a record is missing: %s", Path(path).name)
             raise RecordUnknown
         if self._x_accel_prefix is not None:
             self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix + path))
