@@ -90,6 +90,7 @@ def test_a_filename_in_extended_notation_is_a_filename_too() -> None:
         ("attachment; filename=\"x\"; filename*=utf-8'ru'%D0%AF.wav", "Я.wav"),
         ("attachment; filename*=utf-8''%ff", None),
         ("attachment; filename*=idna''abc", None),
+        ("attachment; filename*=i\u017fo-8859-1''%e4", None),
         ("attachment; filename*=a%00b''x", None),
         ("attachment; filename*0*=idna''a; filename*1*=b", None),
         ("attachment; filename*" + "9" * 4500 + "=a", None),

@@ -215,6 +215,34 @@ async def test_a_body_that_stalls_is_408_wherever_it_goes(
 
 
 @pytest.mark.gen_test
+async def test_no_stall_is_told_once_the_body_has_ended(
+    client: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ping = services.database.ping
+
+    async def slowly() -> None:
+        await asyncio.sleep(1.5)  # longer than the body's timeout
+        await ping()
+
+    monkeypatch.setattr(services.database, "ping", slowly)
+    request = "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+    got = await answer(client, request)
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert not services.lifecycle.requests
+
+
+@pytest.mark.gen_test
+async def test_while_draining_every_answer_closes_its_connection(
+    client: Client, services: Services
+) -> None:
+    services.lifecycle.draining = True
+    for path in ("/readyz", "/healthz", "/nothing"):
+        got = await answer(client, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n", 3)
+        assert b"\r\nConnection: close\r\n" in got
+
+
+@pytest.mark.gen_test
 async def test_a_refused_connection_is_closed_as_announced(client: Client) -> None:
     refused = "PUT /record/take.wav HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nRIFF"
     got = await answer(client, refused + "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

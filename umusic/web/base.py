@@ -4,8 +4,10 @@ Every handler streams, so that no body is ever held whole: the default takes sma
 """
 
 import contextlib
+import functools
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -65,6 +67,7 @@ class BaseHandler(RequestHandler):
         self._logged = False
         self._small_body = bytearray()
         self._refused = False
+        self._body_ended = False
         self._linger_end = 0.0
         self._linger_timer: object | None = None
         self._running = False
@@ -93,7 +96,11 @@ class BaseHandler(RequestHandler):
         self._running = True
         self.lifecycle.begin_request()
         if self.lifecycle.draining:
-            self.set_header("Connection", "close")
+            self._close_when_done()
+        # Tornado calls the verb when the body has ended, and nothing else tells of that.
+        verb = (self.request.method or "").lower()
+        wanted = getattr(self, verb, self._unimplemented_method)
+        setattr(self, verb, functools.partial(self._on_body_end, wanted))
         try:
             self.framing = Framing.of(self.request.headers)
             self._check_expectation()
@@ -115,6 +122,14 @@ class BaseHandler(RequestHandler):
         except Exception as exc:
             await self.refuse(exc)
 
+    async def _on_body_end(self, verb: Callable[..., Awaitable[None] | None], *args: str) -> None:
+        self.unwatch()
+        self._body_ended = True
+        if self._refused:
+            self._end_refusal()
+        elif (answer := verb(*args)) is not None:
+            await answer
+
     def on_finish(self) -> None:
         self._end()
 
@@ -126,13 +141,9 @@ class BaseHandler(RequestHandler):
         self._end()
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> "Future[None]":
-        closing = self._headers.get("Connection") == "close"
-        connection = self.request.connection
-        done = super().finish(chunk)
-        if closing and isinstance(connection, HTTP1Connection):
-            # Tornado goes by the request's header alone, and would keep it open.
-            done.add_done_callback(lambda _: connection.close())
-        return done
+        if self.lifecycle.draining:
+            self._close_when_done()
+        return super().finish(chunk)
 
     def _log(self) -> None:
         if not self._logged:
@@ -188,7 +199,7 @@ class BaseHandler(RequestHandler):
         make 502 of it. So the answer is flushed, not finished, and the rest of the body thrown
         away for a bounded time, until it or the peer ends.
         """
-        if self._refused:
+        if self._refused or self._body_ended:
             return
         self._refused = True
         self.unwatch()
@@ -196,15 +207,13 @@ class BaseHandler(RequestHandler):
         error = as_umusic_error(exc)
         self.write_problem(error)
         if isinstance(error, MalformedFraming):
-            self.set_header("Connection", "close")
+            self._close_when_done()
         if isinstance(error, MalformedFraming) or not self.framing.has_body:
             await self.finish()
             return
-        self.set_header("Connection", "close")
+        self._close_when_done()
         # Tornado would send a 100 after our answer.
         self.request.headers.pop("Expect", None)
-        # Once the body has ended, Tornado calls the verb: nothing is left to do but finish.
-        setattr(self, (self.request.method or "").lower(), self._end_refusal)
         self._linger_end = IOLoop.current().time() + LINGER_SECONDS
         self._rearm_linger()
         # First, so that whoever reads the answer finds nothing left of the upload.
@@ -274,9 +283,16 @@ class BaseHandler(RequestHandler):
         deadline = min(self._linger_end, loop.time() + LINGER_IDLE_SECONDS)
         self._linger_timer = loop.call_at(deadline, self._end_refusal)
 
-    def _end_refusal(self, *_: str, **__: str) -> None:
+    def _end_refusal(self) -> None:
         if not self._finished:
             self.finish()
+
+    def _close_when_done(self) -> None:
+        """Has the connection closed after the answer, and the answer say so."""
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            # Tornado itself goes by the request's header alone.
+            connection._disconnect_on_finish = True
 
     async def _clean_up_safely(self) -> None:
         try:

@@ -26,7 +26,7 @@ MAX_FORM_BYTES = 64 * 1024
 
 
 #: RFC 8187, 3.2.1: charset'language'percent-encoded.
-_EXTENDED = re.compile(r"; *filename\* *= *(utf-8|iso-8859-1)'[^']{0,32}'([^;\s\"]*)", re.I)
+_EXTENDED = re.compile(r"; *filename\* *= *(utf-8|iso-8859-1)'[^']{0,32}'([^;\s\"]*)", re.I | re.A)
 
 
 @dataclass(frozen=True, slots=True)

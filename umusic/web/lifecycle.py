@@ -37,7 +37,8 @@ class Lifecycle:
 
     async def refuse_waiting(self, error: Exception) -> None:
         """Refuses the requests that wait for more of their body."""
-        await asyncio.gather(*(refuse(error) for refuse in list(self.waiting)))
+        refusals = (refuse(error) for refuse in list(self.waiting))
+        await asyncio.gather(*refusals, return_exceptions=True)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` beside everything else; `settle` waits for it."""

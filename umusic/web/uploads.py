@@ -76,7 +76,6 @@ class UploadHandler(BaseHandler):
 
     async def post(self) -> None:
         """Answers once the body has ended."""
-        self.unwatch()
         self._complete = True
         # Counted by itself: the client may leave before this ends.
         self.lifecycle.begin_request()
