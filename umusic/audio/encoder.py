@@ -130,7 +130,10 @@ class Encoder:
         if not self._stdin.transport.is_closing():
             self._stdin.transport.abort()
         await self._process.wait()
+        # Shielded here as well: who awaits these may be cancelled, they may not.
         await asyncio.shield(self._stderr)
+        with contextlib.suppress(OSError):
+            await asyncio.shield(self._stdin.wait_closed())
 
     def _settled_tag(self) -> InfoTag:
         """Checks that all samples are in the MP3, and makes its tag tell their number.
