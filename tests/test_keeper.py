@@ -171,6 +171,25 @@ async def test_a_crash_after_the_commit_costs_no_record(
     assert [path.name for path in media_dir.rglob("*.*")] == [f"{record.id}.mp3"]
 
 
+@pytest.mark.expects_log("a .part could not be removed")
+@pytest.mark.expects_log("swept the files of 1 uploads")
+@pytest.mark.gen_test
+async def test_a_part_that_cannot_be_removed_after_the_commit_does_not_cost_the_upload(
+    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(part: PartFile) -> None:
+        part.release()
+        raise OSError(30, "Read-only file system")
+
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(take(0.1))
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFile, "settle", read_only)
+        record = await upload.finish()
+    assert await services.keeper.sweep() == 1
+    assert [path.name for path in media_dir.rglob("*.*")] == [f"{record.id}.mp3"]
+
+
 @pytest.mark.gen_test
 async def test_a_full_volume_is_no_space_and_leaves_nothing(
     services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch

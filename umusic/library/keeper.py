@@ -210,7 +210,10 @@ class Upload:
             record = self._record(created_at, tag, stored)
             await self._commit(record)
             self._keep()
-            await asyncio.to_thread(self._part.settle)
+            try:
+                await asyncio.to_thread(self._part.settle)
+            except OSError:
+                log.exception("a .part could not be removed; the next start's sweep will")
         return record
 
     async def abort(self) -> None:

@@ -37,7 +37,7 @@ class Media:
         self.root = root.absolute()
 
     def prepare(self) -> None:
-        """Makes the directory if need be and tries to write into it.
+        """Makes the directory if need be and tries what is done with files in it.
 
         Raises:
             StartError: that is not possible.
@@ -48,14 +48,19 @@ class Media:
         except OSError as exc:
             raise StartError(
                 f"UMUSIC_MEDIA_DIR: {self.root} cannot be written to ({exc.strerror}). Make it a "
-                "directory that this user may write to."
+                "directory that this user may write to, on a file system that has hard links."
             ) from exc
 
     def check_writable(self) -> None:
-        """Writes and removes an empty file. Raises OSError if that fails."""
+        """Writes, links and removes an empty file. Raises OSError if that fails."""
         probe = self.root / f".probe-{uuid.uuid4()}"
+        link = probe.with_suffix(".link")
         probe.touch()
-        probe.unlink()
+        try:
+            link.hardlink_to(probe)
+        finally:
+            link.unlink(missing_ok=True)
+            probe.unlink()
 
     def path_in_root(self, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
         """Where a published file lies, as a path relative to the root."""
