@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -175,16 +175,14 @@ def test_an_upload_that_takes_longer_than_the_drain_is_told_and_leaves_nothing(s
 
 def test_what_a_kill_leaves_is_swept_by_the_next_start(start: Any) -> None:
     first = start()
+    media = first.directory / "media"
     first.begin_upload(first.register("Ann"))
+    await_true(lambda: len(list(media.rglob("*.part"))) == 1)
     first.popen.kill()
     first.popen.communicate()
-    media = first.directory / "media"
-    assert [path.suffix for path in media.rglob("*.part")] == [".part"]
+    assert len(list(media.rglob("*.part"))) == 1
     second = start()
-    deadline = time.monotonic() + 10
-    while list(media.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert list(media.iterdir()) == []
+    await_true(lambda: not list(media.iterdir()))
     second.stop()
     assert second.family() == []
 
@@ -219,6 +217,14 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(
     assert result.returncode == 1
     assert all(word in result.stderr for word in words)
     assert "Traceback" not in result.stderr
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    """Waits until the condition holds, at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def run_serve(directory: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
