@@ -66,8 +66,7 @@ def test_a_live_file_cannot_be_claimed_and_an_abandoned_one_can(media: Media) ->
     part.release()
     assert leftover.claim()
     assert not leftover.is_published()
-    leftover.remove()
-    leftover.release()
+    leftover.discard()
     assert list(media.root.iterdir()) == []
 
 

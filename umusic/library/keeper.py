@@ -134,12 +134,14 @@ class Keeper:
         try:
             if not await asyncio.to_thread(file.claim):
                 return False
-            if file.is_published() and not await self.records.existing([file.record_id]):
+            if file.is_published():
+                if await self.records.existing([file.record_id]):
+                    await asyncio.to_thread(file.settle)
+                    return True
                 if not await self.records.knows_user(file.user_id):
                     log.warning("left alone, as of another database: %s", file.record_id)
                     return False
-                await asyncio.to_thread(file.unpublish)
-            await asyncio.to_thread(file.remove)
+            await asyncio.to_thread(file.discard)
             return True
         finally:
             file.release()

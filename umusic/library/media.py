@@ -85,13 +85,45 @@ class Media:
                         yield leftover
 
 
-class PartFile:
-    """A record's file on its way: `path` is to be written by whoever encodes it."""
+class _RecordFile:
+    """The two names of a record's file, and the lock on it."""
 
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         self._directory = root / str(user_id)
         self.path = self._directory / f".{record_id}.part"
         self._final = self._directory / f"{record_id}.mp3"
+        self._file = -1
+
+    def settle(self) -> None:
+        """Says that the row is committed: the file stays, under its final name alone."""
+        try:
+            self.path.unlink()
+        finally:
+            self.release()
+
+    def discard(self) -> None:
+        """Removes the file, under whichever name, and its directory if that is empty now."""
+        try:
+            # The .part last: it is what marks the other for the sweep, should this be cut short.
+            self._final.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._directory.rmdir()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Lets go of the file, which stays under the names it has until a sweep decides."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class PartFile(_RecordFile):
+    """A record's file on its way: `path` is to be written by whoever encodes it."""
+
+    def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        super().__init__(root, user_id, record_id)
         self._file = self._open_locked()
 
     def publish(self, modified: int) -> Stored:
@@ -108,29 +140,6 @@ class PartFile:
             self._final.hardlink_to(self.path)
             _sync_directory(self._directory)
         return stored
-
-    def settle(self) -> None:
-        """Says that the row is committed: the file stays, under its final name alone."""
-        try:
-            self.path.unlink()
-        finally:
-            self.release()
-
-    def release(self) -> None:
-        """Lets go of the file, which stays under both its names until a sweep decides."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def discard(self) -> None:
-        """Removes the file, under whichever name, and its directory if that is empty now."""
-        try:
-            self.path.unlink(missing_ok=True)
-            self._final.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self._directory.rmdir()
-        finally:
-            self.release()
 
     def _open_locked(self) -> int:
         while True:
@@ -152,44 +161,26 @@ class PartFile:
             os.close(file)  # a sweep took it between the two calls
 
 
-class Leftover:
+class Leftover(_RecordFile):
     """A `.part` that a crash may have left, of a record that may have been published or not."""
 
-    def __init__(self, path: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+    def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        super().__init__(root, user_id, record_id)
         self.user_id = user_id
         self.record_id = record_id
-        self._path = path
-        self._final = path.with_name(f"{record_id}.mp3")
-        self._file = -1
 
     def claim(self) -> bool:
         """Locks the file; False if a live upload owns it, or it is gone. Call `release`."""
         try:
-            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
-        return self._path.exists()
+        return self.path.exists()
 
     def is_published(self) -> bool:
         """Whether it has its final name already."""
         return self._final.exists()
-
-    def unpublish(self) -> None:
-        """Takes the final name away."""
-        self._final.unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        """Removes the `.part`, and its directory if that is empty now."""
-        self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()
-
-    def release(self) -> None:
-        """Gives back what `claim` took."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 def _directories(root: Path) -> Iterator[str]:
@@ -203,7 +194,7 @@ def _leftover(path: Path) -> Leftover | None:
     if not path.name.startswith(".") or path.suffix != ".part":
         return None
     user_id, record_id = _uuid(path.parent.name), _uuid(path.stem.removeprefix("."))
-    return Leftover(path, user_id, record_id) if user_id and record_id else None
+    return Leftover(path.parents[1], user_id, record_id) if user_id and record_id else None
 
 
 def _uuid(text: str) -> uuid.UUID | None:

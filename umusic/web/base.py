@@ -264,10 +264,10 @@ class BaseHandler(RequestHandler):
             self._stall_timer = None
 
     def _watch(self) -> None:
-        refusal = self._refuse_stalled
         self.lifecycle.waiting.add(self.refuse)
         self._stall_timer = IOLoop.current().call_later(
-            self._body_timeout, lambda: self.lifecycle.spawn(refusal(self._arrivals))
+            self._body_timeout,
+            lambda: self.lifecycle.spawn(self._refuse_stalled(self._arrivals)),
         )
 
     async def _refuse_stalled(self, arrivals: int) -> None:
