@@ -19,8 +19,9 @@ _POOL_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0
 _PING_SECONDS = 3.0
-#: SQLSTATE classes that mean "not now": connection, resources, operator intervention, system.
-_PASSING_STATES = ("08", "53", "57", "58")
+#: SQLSTATE classes that mean "not now": connection, transaction rollback (deadlocks), resources,
+#: operator intervention, system.
+_PASSING_STATES = ("08", "40", "53", "57", "58")
 
 
 class ConstraintBroken(Exception):

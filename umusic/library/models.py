@@ -1,6 +1,7 @@
 """The tables. Only `migrations/` changes them; a test holds the two equal."""
 
 import datetime
+import decimal
 import uuid
 
 from sqlalchemy import (
@@ -9,9 +10,11 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -21,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: Constraints have names, because errors and migrations speak of them.
 _NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
@@ -42,7 +46,11 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Someone with a library. The token itself is kept nowhere."""
+    """Someone with a library. The token itself is kept nowhere.
+
+    `records`, `size` (bytes of MP3) and `duration` (s) say how much is in the library; triggers
+    of the table `records` keep them (migration 0002), and nobody else may write them.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
@@ -56,19 +64,26 @@ class User(Base):
     name: Mapped[str]
     token_sha256: Mapped[bytes]
     created_at: Mapped[datetime.datetime]
+    records: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    #: Exact, so that what was added can be taken off again.
+    duration: Mapped[decimal.Decimal] = mapped_column(Numeric, server_default="0")
 
 
 class Record(Base):
     """One MP3 in a user's library, and what is known of the WAV it was made from.
 
     `duration` is in seconds, `sample_rate` in Hz, `bitrate` the average in bit/s, `size` in
-    bytes, `samples` per channel; the `source_` columns say the same of the WAV.
+    bytes, `samples` per channel; the `source_` columns say the same of the WAV. `uploader_id` is
+    None once the uploader, if another than the user, is gone.
     """
 
     __tablename__ = "records"
     __table_args__ = (
         # Records without a name do not collide: NULLs are distinct.
         UniqueConstraint("user_id", "name"),
+        # The order of `GET /records`.
+        Index(None, "user_id", "created_at", "id"),
         CheckConstraint("char_length(name) BETWEEN 1 AND 250", name="name_length"),
         CheckConstraint("samples > 0 AND source_samples > 0", name="samples_positive"),
         CheckConstraint("size > 0 AND source_size > 0", name="sizes_positive"),
@@ -79,7 +94,9 @@ class Record(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
-    uploader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    uploader_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True
+    )
     name: Mapped[str | None]
     created_at: Mapped[datetime.datetime]
     duration: Mapped[float]

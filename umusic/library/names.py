@@ -18,7 +18,7 @@ def user_name(raw: str) -> str:
     """
     name = _checked(raw.strip())
     if not name:
-        raise InvalidField("The name is empty; 1 to 250 characters are taken.")
+        raise InvalidField("The name is empty; 1 to 250 characters are taken.", field="name")
     return name
 
 
@@ -36,12 +36,22 @@ def record_name(raw: str | None) -> str | None:
     return base if base not in ("", ".", "..") else None
 
 
-def _checked(raw: str) -> str:
+def search_text(raw: str | None) -> str:
+    """What names are searched for; empty if all are meant.
+
+    Raises:
+        InvalidField: it is too long or holds control characters.
+    """
+    return _checked(raw or "", "q")
+
+
+def _checked(raw: str, field: str = "name") -> str:
     name = unicodedata.normalize("NFC", raw)
     if any(unicodedata.category(character) in _REFUSED for character in name):
-        raise InvalidField("The name holds control characters.")
+        raise InvalidField(f"The {field} holds control characters.", field=field)
     if len(name) > MAX_CHARACTERS:
         raise InvalidField(
-            f"The name has {len(name)} characters; at most {MAX_CHARACTERS} are taken."
+            f"The {field} has {len(name)} characters; at most {MAX_CHARACTERS} are taken.",
+            field=field,
         )
     return name
