@@ -12,6 +12,10 @@ class StartError(Exception):
     """umusic cannot start. The message says why and what to do."""
 
 
+class UploadFailed(Exception):
+    """`umusic upload` could not send a file. The message says why."""
+
+
 class UmusicError(Exception):
     """Something went wrong inside umusic and has been logged. Please try again later."""
 
@@ -102,6 +106,18 @@ class Forbidden(UmusicError):
     code = "forbidden"
 
 
+class FilingForOthersOff(Forbidden):
+    """Records cannot be filed under another user here: leave user_id out, or send your own."""
+
+    code = "filing-for-others-off"
+
+
+class RegistrationClosed(Forbidden):
+    """Registration is closed here. Ask whoever runs this umusic for a user."""
+
+    code = "registration-closed"
+
+
 class NotFound(UmusicError):
     """There is nothing here."""
 
@@ -118,6 +134,12 @@ class PairUnknown(NotFound):
     """Doesn't exist such user + token"""
 
     code = "user-token-not-found"
+
+
+class UserUnknown(NotFound):
+    """There is no such user."""
+
+    code = "user-not-found"
 
 
 class RecordUnknown(NotFound):
@@ -163,6 +185,12 @@ class TooLarge(UmusicError):
     """The body is larger than is taken here."""
 
     code = "too-large"
+
+
+class QuotaExceeded(TooLarge):
+    """The library has no room left for this."""
+
+    code = "quota-exceeded"
 
 
 class PreconditionFailed(UmusicError):
@@ -244,6 +272,12 @@ class TooManyUploads(Unavailable):
     """Too many uploads are running at once. Please try again in a little while."""
 
     code = "too-many-uploads"
+
+
+class RecordBusy(Unavailable):
+    """Somebody else is changing this record. Please try again in a little while."""
+
+    code = "record-busy"
 
 
 class DatabaseUnavailable(Unavailable):

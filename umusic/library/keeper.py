@@ -1,4 +1,4 @@
-"""One upload from its first byte to its committed record, and the sweep of what crashes left.
+"""One upload from its first byte to its committed record.
 
 The order is: temporary file, fsync, final name, fsync of the directory, INSERT, COMMIT. Whatever
 fails in between, `abort` removes what was made. The WAV itself is never on disk.
@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import logging
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,29 @@ from umusic.errors import (
     DatabaseUnavailable,
     Draining,
     EncoderFailed,
+    FilingForOthersOff,
+    QuotaExceeded,
+    RecordNameTaken,
     TooLarge,
     TooManyUploads,
 )
-from umusic.library.media import Leftover, Media, PartFile, Stored
+from umusic.library.media import Media, PartFile, Stored
 from umusic.library.models import Record
 from umusic.library.records import Records
+from umusic.library.users import Users
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is taken: bytes of one WAV and of one library, uploads at once, and whether an upload
+    may be filed in the library of another user than its sender."""
+
+    upload_bytes: int
+    quota_bytes: int | None
+    uploads: int
+    file_for_others: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +56,40 @@ class Order:
     uploader_id: uuid.UUID
     name: str | None
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the library is another user's than the uploader."""
+        return self.user_id != self.uploader_id
+
+    @contextlib.contextmanager
+    def discretion(self) -> Iterator[None]:
+        """Lets no error tell what is in a foreign library: its links are secrets."""
+        try:
+            yield
+        except (RecordNameTaken, QuotaExceeded) as exc:
+            if not self.is_foreign:
+                raise
+            raise type(exc) from exc
+
 
 class Keeper:
     """Takes uploads into the library."""
 
     def __init__(
         self,
+        users: Users,
         records: Records,
         media: Media,
         ffmpeg: Path,
         mp3: Mp3Settings,
-        *,
-        max_bytes: int,
-        max_uploads: int,
+        limits: Limits,
     ) -> None:
-        self.max_bytes = max_bytes
         self.ffmpeg = ffmpeg
         self.mp3 = mp3
         self.records = records
         self.media = media
-        self._max_uploads = max_uploads
+        self.limits = limits
+        self.users = users
         self._live: set[Upload] = set()
         self._draining = False
 
@@ -70,10 +100,10 @@ class Keeper:
 
     def check_size(self, size: int) -> None:
         """Raises TooLarge for a WAV of more bytes than one upload may have."""
-        if size > self.max_bytes:
+        limit = self.limits.upload_bytes
+        if size > limit:
             raise TooLarge(
-                f"The upload is larger than the {self.max_bytes} bytes that are taken here.",
-                limit=self.max_bytes,
+                f"The upload is larger than the {limit} bytes that are taken here.", limit=limit
             )
 
     def check_open(self) -> None:
@@ -85,20 +115,22 @@ class Keeper:
         """
         if self._draining:
             raise Draining
-        if len(self._live) >= self._max_uploads:
+        if len(self._live) >= self.limits.uploads:
             raise TooManyUploads
 
-    async def begin(self, order: Order) -> "Upload":
-        """Opens an upload, which makes nothing yet. It must be ended by `finish` or `abort`.
+    async def begin(self, order: Order, *, size: int = 0) -> "Upload":
+        """Opens an upload of at least `size` bytes, which makes nothing yet. It must be ended by
+        `finish` or `abort`.
 
         Raises:
-            RecordNameTaken, and what `check_open` raises.
+            FilingForOthersOff, UserUnknown: it may not, or cannot, be filed in that library.
+            QuotaExceeded, RecordNameTaken, and what `check_open` raises.
         """
         self.check_open()
         upload = Upload(self, order)
         self._live.add(upload)
         try:
-            await self.records.check_name_free(order.user_id, order.name)
+            await upload.check_library(size)
         except BaseException:
             self.forget(upload)
             raise
@@ -119,33 +151,6 @@ class Keeper:
             if isinstance(outcome, Exception):
                 log.error("an upload could not be aborted", exc_info=outcome)
 
-    async def sweep(self) -> int:
-        """Removes what crashes left, of no live upload of this or another process. Returns how
-        many uploads that were."""
-        swept = 0
-        leftovers = self.media.leftovers()
-        while file := await asyncio.to_thread(next, leftovers, None):
-            swept += await self._sweep_file(file)
-        if swept:
-            log.warning("swept the files of %d uploads that an earlier crash had left", swept)
-        return swept
-
-    async def _sweep_file(self, file: Leftover) -> bool:
-        try:
-            if not await asyncio.to_thread(file.claim):
-                return False
-            if file.is_published():
-                if await self.records.existing([file.record_id]):
-                    await asyncio.to_thread(file.settle)
-                    return True
-                if not await self.records.knows_user(file.user_id):
-                    log.warning("left alone, as of another database: %s", file.record_id)
-                    return False
-            await asyncio.to_thread(file.discard)
-            return True
-        finally:
-            file.release()
-
 
 class Upload:
     """One WAV on its way to a record. Three verbs: `write`, `finish`, `abort`.
@@ -159,6 +164,8 @@ class Upload:
         self._order = order
         self._record_id = uuid.uuid4()
         self._wav = WavReader()
+        #: Bytes that the library has left for it, once they are known and if there is a quota.
+        self._room: int | None = None
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._part: PartFile | None = None
@@ -168,15 +175,33 @@ class Upload:
         #: Held while things are made, and from publishing to the commit: no abort comes between.
         self._settling = asyncio.Lock()
 
+    async def check_library(self, size: int) -> None:
+        """Looks whether the library takes a WAV of at least `size` bytes, of this name.
+
+        Raises:
+            FilingForOthersOff, UserUnknown, QuotaExceeded, RecordNameTaken.
+        """
+        order, quota = self._order, self._keeper.limits.quota_bytes
+        if order.is_foreign and not self._keeper.limits.file_for_others:
+            raise FilingForOthersOff
+        with order.discretion():
+            if order.is_foreign or quota is not None:
+                user = await self._keeper.users.find(order.user_id)
+                self._room = None if quota is None else max(quota - user.size, 0)
+            self._check_room(size)
+            await self._keeper.records.check_name_free(order.user_id, order.name)
+
     async def write(self, data: bytes) -> None:
         """Takes the next bytes of the WAV, and waits until the encoder has taken them.
 
         Raises:
-            TooLarge, Draining; what `WavReader`, `Media.create` and `Encoder` raise.
+            TooLarge, QuotaExceeded, Draining; what `WavReader`, `Media.create` and `Encoder` raise.
         """
         self._check_alive()
         self._size += len(data)
         self._keeper.check_size(self._size)
+        with self._order.discretion():
+            self._check_room(self._size)
         hashing = asyncio.get_running_loop().run_in_executor(None, self._sha256.update, data)
         try:
             frames = self._wav.feed(data)
@@ -244,19 +269,20 @@ class Upload:
                 wav,
                 keeper.mp3,
                 self._part.path,
-                max_frames=keeper.max_bytes // wav.frame_bytes,
+                max_frames=keeper.limits.upload_bytes // wav.frame_bytes,
             )
         return self._encoder
 
     async def _commit(self, record: Record) -> None:
         try:
-            await self._keeper.records.add(record)
+            with self._order.discretion():
+                await self._keeper.records.add(record, quota=self._keeper.limits.quota_bytes)
         except (CommitUncertain, asyncio.CancelledError):
             # The row may be there, or still on its way there, and then the file must stay. It
             # stays in any case: without a row it is swept at the next start.
             self._keep()
             with contextlib.suppress(DatabaseUnavailable):
-                if await self._keeper.records.existing([record.id]):
+                if await self._keeper.records.owners([record.id]):
                     return
             assert self._part is not None
             self._part.release()
@@ -265,6 +291,17 @@ class Upload:
     def _keep(self) -> None:
         self._kept = True
         self._keeper.forget(self)
+
+    def _check_room(self, size: int) -> None:
+        # How much smaller the MP3 will be is known only at the end, and nobody should send much in
+        # vain: so the WAV itself has to fit.
+        if self._room is not None and size > self._room:
+            raise QuotaExceeded(
+                f"The library has {self._room} of its {self._keeper.limits.quota_bytes} bytes "
+                "left, and the WAV is larger. Delete records, or send a shorter one.",
+                quota=self._keeper.limits.quota_bytes or 0,
+                left=self._room,
+            )
 
     def _check_alive(self) -> None:
         if self._aborted:

@@ -2,14 +2,15 @@
 
 All functions block and belong on a thread. A file is only ever published whole: written as a
 `.part`, synced, linked to its final name, its directory synced. The `.part` name goes only after
-the row is committed, so a `.part` marks all that a crash may have left, and an `.mp3` alone is
-never touched. Whoever makes one holds a lock on it as long as the upload lives.
+the row is committed, and comes back before the row is deleted. So a `.part` marks all that a crash
+may have left, and an `.mp3` alone is never swept. Whoever makes one holds a lock on it meanwhile.
 """
 
 import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umusic.errors import NoSpace, StartError
+
+log = logging.getLogger(__name__)
 
 _READ_BYTES = 2**20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,6 +54,11 @@ class Media:
                 "directory that this user may write to, on a file system that has hard links."
             ) from exc
 
+    def check_present(self) -> None:
+        """Raises StartError if the directory is not there, as when its volume is not mounted."""
+        if not self.root.is_dir():
+            raise StartError(f"UMUSIC_MEDIA_DIR: {self.root} is no directory. Is it mounted?")
+
     def check_writable(self) -> None:
         """Writes, links and removes an empty file. Raises OSError if that fails."""
         probe = self.root / f".probe-{uuid.uuid4()}"
@@ -75,14 +83,77 @@ class Media:
         with _out_of_room():
             return PartFile(self.root, user_id, record_id)
 
-    def leftovers(self) -> Iterator["Leftover"]:
-        """All `.part` files, one at a time, also those of live uploads."""
-        for directory in _directories(self.root):
-            # A failed upload may take its empty directory along at any time.
-            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-                for entry in entries:
-                    if leftover := _leftover(Path(entry.path)):
-                        yield leftover
+    def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
+        """The published file of a record that is to be removed; nothing happens to it yet."""
+        return DoomedFile(self.root, user_id, record_id)
+
+    def sync(self, user_id: uuid.UUID) -> None:
+        """Makes durable which names there are in a user's directory."""
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(self.root / str(user_id))
+
+    def size(self, user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
+        """The bytes of a published file; None if there is none."""
+        try:
+            return (self.root / self.path_in_root(user_id, record_id)).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def measure(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Stored | None:
+        """Reads a published file to its end; None if there is none."""
+        try:
+            with (self.root / self.path_in_root(user_id, record_id)).open("rb") as file:
+                return _measure(file.fileno())
+        except FileNotFoundError:
+            return None
+
+    def settled(self) -> Iterator[tuple[uuid.UUID, uuid.UUID]]:
+        """All settled files, one at a time, as user and record, in no order."""
+        for user, entry in self._entries():
+            record = _uuid(entry.name.removesuffix(".mp3"))
+            if record and entry.name == f"{record}.mp3" and self.is_settled(user, record):
+                yield user, record
+
+    def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
+        """Whether a file is there that nobody is publishing or removing at the moment."""
+        part = _RecordFile(self.root, user_id, record_id).path
+        # In this order: who removes a file takes its `.part` away last.
+        return not part.exists() and os.path.lexists(
+            self.root / self.path_in_root(user_id, record_id)
+        )
+
+    def leftovers(self, user_id: uuid.UUID | None = None) -> Iterator["Leftover"]:
+        """All `.part` files, of one user or of all, one at a time, also those of live uploads."""
+        for user, entry in self._entries(user_id):
+            record = _uuid(entry.name.removeprefix(".").removesuffix(".part"))
+            named = record and entry.name == f".{record}.part"
+            if record and named and entry.is_file(follow_symlinks=False):
+                yield self.leftover(user, record)
+
+    def leftover(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Leftover":
+        """The `.part` of a record, which may or may not be there."""
+        return Leftover(self.root, user_id, record_id)
+
+    def _entries(
+        self, user_id: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, os.DirEntry[str]]]:
+        """What is in a user's directory, or in those of all users."""
+        for user in [user_id] if user_id else self._users():
+            try:
+                with os.scandir(self.root / str(user)) as found:
+                    for entry in found:
+                        yield user, entry
+            except FileNotFoundError:
+                pass  # a failed upload may take its empty directory along at any time
+            except OSError:
+                log.exception("a user's directory cannot be read")
+
+    def _users(self) -> Iterator[uuid.UUID]:
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                user = _uuid(entry.name)
+                if user and entry.name == str(user) and entry.is_dir(follow_symlinks=False):
+                    yield user
 
 
 class _RecordFile:
@@ -97,7 +168,7 @@ class _RecordFile:
     def settle(self) -> None:
         """Says that the row is committed: the file stays, under its final name alone."""
         try:
-            self.path.unlink()
+            self.path.unlink(missing_ok=True)
         finally:
             self.release()
 
@@ -138,14 +209,14 @@ class PartFile(_RecordFile):
             stored = _measure(self._file)
             os.fsync(self._file)
             self._final.hardlink_to(self.path)
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
         return stored
 
     def _open_locked(self) -> int:
         while True:
             if not self._directory.exists():
                 self._directory.mkdir(exist_ok=True)
-                _sync_directory(self._directory.parent)
+                sync_directory(self._directory.parent)
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:
@@ -159,6 +230,35 @@ class PartFile(_RecordFile):
                 self.path.unlink(missing_ok=True)
                 raise
             os.close(file)  # a sweep took it between the two calls
+
+
+class DoomedFile(_RecordFile):
+    """The file of a record whose row is about to be deleted. `mark`; then `discard`, `unmark` if
+    the row stays, or `release` if nobody knows."""
+
+    def mark(self) -> bool:
+        """Locks the file and gives it its `.part` name back, so that the sweep looks at it should
+        this be cut short. False if somebody else has the lock. A missing file is no trouble."""
+        try:
+            self._file = os.open(self._final, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.path.hardlink_to(self._final)
+        except BlockingIOError:
+            self.release()
+            return False
+        except (FileNotFoundError, FileExistsError):
+            pass
+        except OSError as exc:
+            # On a full volume room is made without: at worst a crash leaves a file too many.
+            if exc.errno not in _NO_ROOM:
+                self.release()
+                raise
+        return True
+
+    def unmark(self) -> None:
+        """Takes the mark off again, if there is one."""
+        if self._file >= 0:
+            self.settle()
 
 
 class Leftover(_RecordFile):
@@ -183,20 +283,6 @@ class Leftover(_RecordFile):
         return self._final.exists()
 
 
-def _directories(root: Path) -> Iterator[str]:
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if _uuid(entry.name) and entry.is_dir(follow_symlinks=False):
-                yield entry.path
-
-
-def _leftover(path: Path) -> Leftover | None:
-    if not path.name.startswith(".") or path.suffix != ".part":
-        return None
-    user_id, record_id = _uuid(path.parent.name), _uuid(path.stem.removeprefix("."))
-    return Leftover(path.parents[1], user_id, record_id) if user_id and record_id else None
-
-
 def _uuid(text: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(text)
@@ -213,7 +299,8 @@ def _measure(file: int) -> Stored:
     return Stored(size, digest.digest())
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Makes durable which names there are in a directory."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,112 @@
+"""Removing records with their files, and users with all they have.
+
+The order is: the file's `.part` name comes back, the row goes, COMMIT, the file goes. After a crash
+in between, the sweep finds the `.part` and asks the database whether the file may stay. So there is
+never a row without a file.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from umusic.errors import CommitUncertain, RecordBusy, RecordUnknown, Unavailable
+from umusic.library.audit import Audit
+from umusic.library.media import DoomedFile, Media
+from umusic.library.models import Record
+from umusic.library.records import Records
+from umusic.library.users import Users
+
+log = logging.getLogger(__name__)
+
+#: Records that are removed in one transaction; each holds an open file meanwhile.
+_BATCH = 50
+#: How long to wait for whoever else holds a file, in seconds: in all, and before asking again.
+_PATIENCE = 10.0
+_PAUSE = 0.05
+
+
+class Removal:
+    """Takes records and users out of the library."""
+
+    def __init__(self, users: Users, records: Records, media: Media, audit: Audit) -> None:
+        self._users = users
+        self._records = records
+        self._media = media
+        self._audit = audit
+
+    async def remove_record(self, record: Record) -> None:
+        """Removes a record and its file.
+
+        Raises:
+            RecordUnknown: it is not there any more.
+            RecordBusy: somebody else is removing it, and does not come to an end.
+            Unavailable: the media directory cannot be written to.
+            CommitUncertain: the database went away; the row may be gone. The sweep sees to it.
+        """
+        if not await self._remove(record.user_id, [record.id]):
+            raise RecordUnknown
+
+    async def remove_user(self, user_id: uuid.UUID) -> None:
+        """Removes a user, all records in the library, and their files, some at a time. If that is
+        cut short the user is still there, with what is left, and can be removed again.
+
+        Raises:
+            UserUnknown: there is no such user; and what `remove_record` raises.
+        """
+        await self._users.find(user_id)
+        while True:
+            records, _ = await self._records.page(user_id, limit=_BATCH)
+            if records:
+                await self._remove(user_id, [record.id for record in records])
+                continue
+            # What an earlier removal left that was cut short: later nobody knows whose it was.
+            await self._audit.sweep(user_id)
+            if await self._users.remove(user_id):
+                return
+
+    async def _remove(self, user_id: uuid.UUID, record_ids: Sequence[uuid.UUID]) -> int:
+        """Removes records whose rows have been seen; returns how many still had one."""
+        files = [self._media.doomed(user_id, record_id) for record_id in record_ids]
+        try:
+            await self._mark(user_id, files)
+            removed = await self._records.remove(user_id, record_ids)
+        except (CommitUncertain, asyncio.CancelledError):
+            # The rows may be gone, or not: the marks stay, and the sweep will look.
+            await asyncio.to_thread(_each, files, DoomedFile.release)
+            raise
+        except BaseException:
+            await asyncio.to_thread(_each, files, DoomedFile.unmark)
+            raise
+        await asyncio.to_thread(_each, files, DoomedFile.discard)
+        return removed
+
+    async def _mark(self, user_id: uuid.UUID, files: Sequence[DoomedFile]) -> None:
+        # Not by asyncio.timeout(), which would leave a thread behind that marks on.
+        deadline = time.monotonic() + _PATIENCE
+        try:
+            while not await asyncio.to_thread(_mark_all, files):
+                if time.monotonic() > deadline:
+                    raise RecordBusy
+                await asyncio.sleep(_PAUSE)
+            await asyncio.to_thread(self._media.sync, user_id)
+        except OSError as exc:
+            raise Unavailable("The media directory cannot be written to.") from exc
+
+
+def _mark_all(files: Sequence[DoomedFile]) -> bool:
+    """Marks all of the files or none."""
+    for file in files:
+        if not file.mark():
+            _each(files, DoomedFile.unmark)
+            return False
+    return True
+
+
+def _each(files: Sequence[DoomedFile], act: Callable[[DoomedFile], None]) -> None:
+    for file in files:
+        try:
+            act(file)
+        except OSError:
+            log.exception("a file's name could not be removed; the next start's sweep will")
