@@ -76,3 +76,56 @@ def test_all_faults_are_told_at_once_each_with_its_name(
     lines = str(caught.value).splitlines()
     for name in (*wrong, "MEDIADIR"):
         assert any(line.startswith(f"UMUSIC_{name}: ") for line in lines), name
+
+
+class TestOfTheClient:
+    @pytest.fixture(autouse=True)
+    def config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        path = settings.config_file()
+        path.parent.mkdir(parents=True)
+        return path
+
+    def test_without_any_the_server_is_the_one_of_make_run(self) -> None:
+        loaded = settings.load_client()
+        assert (str(loaded.server), loaded.token) == ("http://127.0.0.1:8000/", None)
+
+    def test_options_go_before_the_environment_and_that_before_the_file(
+        self, config: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config.write_text('server = "https://a.example/music"\ntoken = "from the file"\n')
+        loaded = settings.load_client(server=None, token=None)
+        assert (str(loaded.server), loaded.token) == ("https://a.example/music", "from the file")
+        Path(".env").write_text("UMUSIC_TOKEN=from .env\nUMUSIC_PORT=80\n")
+        assert settings.load_client().token == "from .env"
+        monkeypatch.setenv("UMUSIC_TOKEN", "from the environment")
+        assert settings.load_client().token == "from the environment"
+        loaded = settings.load_client(token="from an option\r\n", server="http://b.example")
+        assert (str(loaded.server), loaded.token) == ("http://b.example/", "from an option")
+
+    def test_the_server_does_not_mind_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UMUSIC_TOKEN", "t")
+        monkeypatch.setenv("UMUSIC_SERVER", "http://a.example")
+        settings.load()
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ('tokn = "x"', ["no setting tokn", "server, token"]),
+            ("token = ", ["config.toml", "cannot be read"]),
+            ("token = 7", ["UMUSIC_TOKEN"]),
+            ('token = "Токен"', ["UMUSIC_TOKEN", "characters that no token has"]),
+            ('server = "http://user:pw@a.example"', ["UMUSIC_SERVER", "without"]),
+            ('server = "localhost:8000"', ["UMUSIC_SERVER"]),
+            ('server = "ftp://a.example"', ["UMUSIC_SERVER"]),
+            ('server = "http://a.example/?x=1"', ["UMUSIC_SERVER", "without ? and #"]),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_its_name(
+        self, config: Path, text: str, words: list[str]
+    ) -> None:
+        config.write_text(text)
+        with pytest.raises(StartError) as caught:
+            settings.load_client()
+        for word in words:
+            assert word in str(caught.value)

@@ -1,4 +1,5 @@
-"""Every knob of umusic: one frozen object, read once from the environment and `.env`.
+"""Every knob of umusic: a frozen object, read once from the environment and `.env`; and another
+for `umusic upload`, which may be told by a file of the user's own as well.
 
 Nothing else reads the environment. All faults are reported together, each with the name of its
 variable.
@@ -6,12 +7,20 @@ variable.
 
 import ipaddress
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
+from platformdirs import user_config_path
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, HttpUrl, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from umusic.errors import StartError
 
@@ -39,9 +48,16 @@ def _asyncpg_url(value: str | None) -> str | None:
 
 
 def _bare_url(value: HttpUrl | None) -> HttpUrl | None:
-    if value is not None and (value.query or value.fragment):
-        raise ValueError("write it without ? and #")
+    if value is not None and (value.query or value.fragment or value.username or value.password):
+        raise ValueError("write it without ? and #, user and password")
     return value
+
+
+def _sendable(value: str | None) -> str | None:
+    token = value and value.strip()
+    if token and not (token.isascii() and token.isprintable()):
+        raise ValueError("it holds characters that no token has")
+    return token
 
 
 def _slashed(value: str | None) -> str | None:
@@ -88,12 +104,47 @@ class Settings(BaseSettings):
     #: kbit/s; set: constant bit rate instead of VBR.
     mp3_bitrate: Annotated[Bitrate | None, BeforeValidator(_bitrate)] = None
     max_upload_bytes: ByteSize = Field(default=ByteSize(16 * 2**30), gt=0, le=2**44)
+    #: What a user's MP3s may have together. Unset: there is no quota.
+    user_quota_bytes: ByteSize | None = Field(default=None, gt=0, le=2**62)
     #: Uploads at once; above it 503. Each holds one ffmpeg of 32-50 MB.
     max_uploads: int = Field(default=64, ge=1)
+    #: Closed: only `umusic user add` makes users.
+    registration: Literal["open", "closed"] = "open"
+    #: Whether an upload may name another user, in whose library it is filed.
+    file_for_others: bool = True
     #: Seconds without a byte of the body after which an upload gets 408.
     body_timeout: float = Field(default=60, gt=0)
     #: Seconds that running uploads get to end when umusic is told to stop.
     drain_seconds: float = Field(default=30, ge=0)
+
+
+class ClientSettings(BaseSettings):
+    """What `umusic upload` needs: from its options, the environment, `.env` or `config_file()`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    server: Annotated[HttpUrl, AfterValidator(_bare_url)] = HttpUrl("http://127.0.0.1:8000")
+    token: Annotated[str | None, AfterValidator(_sendable)] = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, the strongest first."""
+        file = TomlConfigSettingsSource(settings_cls, config_file())
+        return init_settings, env_settings, dotenv_settings, file
+
+
+def config_file() -> Path:
+    """Where `umusic upload` looks for `server` and `token`: a file in TOML."""
+    return user_config_path("umusic") / "config.toml"
 
 
 def load() -> Settings:
@@ -113,8 +164,37 @@ def load() -> Settings:
     return settings
 
 
+def load_client(**options: str | None) -> ClientSettings:
+    """Reads the settings of `umusic upload`; options that are given go before all.
+
+    Raises:
+        StartError: a setting is wrong, or the file cannot be read.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        _check_config_file()
+        return ClientSettings(**given)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        faults = [_fault(error["loc"], error["msg"]) for error in exc.errors()]
+        raise StartError("\n".join(dict.fromkeys(faults))) from exc
+    except (OSError, ValueError) as exc:
+        raise StartError(f"{config_file()} cannot be read: {exc}.") from exc
+
+
+def _check_config_file() -> None:
+    if not config_file().exists():
+        return
+    known = ClientSettings.model_fields
+    for name in tomllib.loads(config_file().read_text("utf-8")):
+        if name not in known:
+            raise StartError(
+                f"{config_file()}: there is no setting {name}. There are: {', '.join(known)}."
+            )
+
+
 def _known_names() -> set[str]:
-    return {PREFIX + name.upper() for name in Settings.model_fields}
+    both = (*Settings.model_fields, *ClientSettings.model_fields)
+    return {PREFIX + name.upper() for name in both}
 
 
 def _given_names() -> list[str]:
