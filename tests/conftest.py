@@ -21,6 +21,7 @@ from tornado.web import Application
 
 from tests.client import Client
 from tests.front import Nginx
+from tests.wavs import take
 from umusic import app as composition
 from umusic import embedded, server
 from umusic.app import Services
@@ -125,6 +126,14 @@ def database_url(new_database: Callable[[str | None], str], template: str) -> st
 @pytest.fixture
 def ffmpeg() -> Path:
     return embedded.ffmpeg_binary()
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    """A short WAV in a file."""
+    path = tmp_path / "take.wav"
+    path.write_bytes(take(0.3))
+    return path
 
 
 @pytest.fixture

@@ -73,8 +73,10 @@ def test_what_is_wrong_with_a_form_is_told(body: bytes, words: str) -> None:
         events(body, [])
 
 
-def test_a_filename_in_extended_notation_is_a_filename_too() -> None:
-    body = form({}, b"RIFF")[1].replace(b'filename="take.wav"', b"filename*=utf-8''%D0%AF.wav")
+@pytest.mark.parametrize("before", [b"", b'filename="=?utf-8?B?0K8=?="; '])
+def test_a_filename_in_extended_notation_goes_before_a_plain_one(before: bytes) -> None:
+    extended = before + b"filename*=utf-8''%D0%AF.wav"
+    body = form({}, b"RIFF")[1].replace(b'filename="take.wav"', extended)
     assert events(body, []) == [FileStart("Я.wav"), b"RIFF"]
 
 

@@ -5,6 +5,7 @@ where it is on the PATH, curl ask here. umusic runs in this process; they run be
 """
 
 import asyncio
+import re
 import shutil
 import socket
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tornado.tcpclient import TCPClient
 
 from tests.client import Account, Client, both_ways
 from tests.wavs import take, wav
@@ -268,3 +270,24 @@ async def test_a_large_body_where_none_is_wanted_is_refused_as_politely(client: 
             return httpx.post(f"{client.site}{path}", content=bytes(5_000_000)).status_code
 
         assert await asyncio.to_thread(send) == status
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "path", ["/nope", "/user", "/users", "/record?id=1&user=2", "/record", "/records?limit=0"]
+)
+@pytest.mark.gen_test
+async def test_a_refusal_without_a_body_keeps_its_connection(client: Client, path: str) -> None:
+    user = await client.register()
+    host, _, port = client.site.removeprefix("http://").partition(":")
+    stream = await TCPClient().connect(host, int(port))
+    head = f"Host: x\r\nAuthorization: Bearer {user.token[:-1]}\r\n\r\n"
+    for _ in range(2):
+        for asked, status in ((path, b" 4"), ("/healthz", b" 200 ")):
+            await stream.write(f"GET {asked} HTTP/1.1\r\n{head}".encode())
+            answer = await stream.read_until(b"\r\n\r\n")
+            assert status in answer.split(b"\r\n")[0]
+            assert b"Connection: close" not in answer
+            [length] = re.findall(rb"Content-Length: (\d+)", answer)
+            await stream.read_bytes(int(length))
+    stream.close()

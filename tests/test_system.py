@@ -57,11 +57,13 @@ async def test_where_there_is_nothing_a_problem_says_so(client: Client, path: st
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("DELETE", "/record", "GET, HEAD, POST, PUT"),
-        ("GET", "/user", "POST"),
+        ("OPTIONS", "/record", "DELETE, GET, HEAD, PATCH, POST, PUT"),
+        ("PUT", "/user", "DELETE, GET, HEAD, POST"),
+        ("GET", "/users", "POST"),
+        ("DELETE", "/record/info", "GET, HEAD, PUT"),
         ("POST", "/healthz", "GET, HEAD"),
         ("GET", "/record/take.wav", "PUT"),
-        ("BREW", "/record", "GET, HEAD, POST, PUT"),
+        ("BREW", "/record", "DELETE, GET, HEAD, PATCH, POST, PUT"),
     ],
 )
 @pytest.mark.gen_test

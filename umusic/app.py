@@ -12,13 +12,17 @@ from tornado.routing import Matcher, PathMatches, Rule
 from tornado.web import Application, RequestHandler
 
 from umusic.audio.ffmpeg import Mp3Settings
+from umusic.library.audit import Audit
 from umusic.library.database import Database
-from umusic.library.keeper import Keeper
+from umusic.library.keeper import Keeper, Limits
 from umusic.library.media import Media
 from umusic.library.records import Records
+from umusic.library.removal import Removal
 from umusic.library.users import Users
 from umusic.settings import Settings
 from umusic.web.base import BaseHandler
+from umusic.web.dialects import DOWNLOAD_PATHS, RECORD, REGISTERING, UPLOADING
+from umusic.web.library import InfoHandler, OwnRecordHandler, RecordsHandler
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.records import RecordHandler
@@ -30,21 +34,46 @@ from umusic.web.system import (
     ReadyHandler,
 )
 from umusic.web.uploads import UploadHandler
-from umusic.web.users import UserHandler
+from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
 
 log = logging.getLogger("umusic.access")
 
 
+#: The handlers of a path by the methods they are for ("GET, HEAD"), each with what it needs.
+Targets = dict[str, tuple[type[BaseHandler], dict[str, Any]]]
+
+
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What runs behind the handlers."""
+class Library:
+    """What is kept, and who looks after it."""
 
     database: Database
     users: Users
     records: Records
     media: Media
+    removal: Removal
+    audit: Audit
+
+
+@dataclass(frozen=True, slots=True)
+class Services(Library):
+    """What runs behind the handlers."""
+
     keeper: Keeper
     lifecycle: Lifecycle
+
+
+@contextlib.asynccontextmanager
+async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Library]:
+    """Opens the library, and closes it again."""
+    database = Database(database_url)
+    users, records, media = Users(database), Records(database), Media(settings.media_dir)
+    audit = Audit(records, media)
+    removal = Removal(users, records, media, audit)
+    try:
+        yield Library(database, users, records, media, removal, audit)
+    finally:
+        await database.close()
 
 
 @contextlib.asynccontextmanager
@@ -52,26 +81,37 @@ async def services(
     settings: Settings, *, database_url: str, ffmpeg: Path
 ) -> AsyncIterator[Services]:
     """Makes the services of one process and takes them down again."""
-    database = Database(database_url)
-    records = Records(database)
-    media = Media(settings.media_dir)
-    keeper = Keeper(
-        records,
-        media,
-        ffmpeg,
-        Mp3Settings(
-            quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
-        ),
-        max_bytes=settings.max_upload_bytes,
-        max_uploads=settings.max_uploads,
-    )
-    lifecycle = Lifecycle()
-    try:
-        yield Services(database, Users(database), records, media, keeper, lifecycle)
-    finally:
-        await keeper.abort_all()
-        await lifecycle.settle()
-        await database.close()
+    async with library(settings, database_url=database_url) as opened:
+        keeper = Keeper(
+            opened.users,
+            opened.records,
+            opened.media,
+            ffmpeg,
+            Mp3Settings(
+                quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
+            ),
+            Limits(
+                upload_bytes=settings.max_upload_bytes,
+                quota_bytes=settings.user_quota_bytes,
+                uploads=settings.max_uploads,
+                file_for_others=settings.file_for_others,
+            ),
+        )
+        lifecycle = Lifecycle()
+        try:
+            yield Services(
+                database=opened.database,
+                users=opened.users,
+                records=opened.records,
+                media=opened.media,
+                removal=opened.removal,
+                audit=opened.audit,
+                keeper=keeper,
+                lifecycle=lifecycle,
+            )
+        finally:
+            await keeper.abort_all()
+            await lifecycle.settle()
 
 
 def make_app(settings: Settings, services: Services) -> Application:
@@ -82,43 +122,57 @@ def make_app(settings: Settings, services: Services) -> Application:
         "links": Links(public_url, settings.trusted_proxies),
         "body_timeout": settings.body_timeout,
     }
-    upload = {
-        "users": services.users,
-        "keeper": services.keeper,
-    }
-    download = {
-        "records": services.records,
-        "media": services.media,
-        "x_accel_prefix": settings.x_accel_prefix,
-    }
-    table: list[tuple[str, dict[str, tuple[type[BaseHandler], dict[str, Any]]]]] = [
-        (r"/user/?", {"POST": (UserHandler, {"users": services.users})}),
-        (
-            r"/record/?",
-            {"GET, HEAD": (RecordHandler, download), "POST, PUT": (UploadHandler, upload)},
-        ),
-        # `curl -T take.wav …/record/` appends the file's name.
-        (r"/record/[^/]+", {"PUT": (UploadHandler, upload)}),
-        (r"/healthz/?", {"GET, HEAD": (HealthHandler, {})}),
-        (
-            r"/readyz/?",
-            {"GET, HEAD": (ReadyHandler, {"database": services.database, "media": services.media})},
-        ),
-        (r"/problems/([a-z-]+)/?", {"GET": (ProblemHandler, {})}),
-    ]
     rules: list[Rule] = []
-    for path, targets in table:
+    for path, targets in _routes(settings, services).items():
         for methods, (handler, needs) in targets.items():
-            rules.append(Rule(_Route(path, methods), handler, {**common, **needs}))
-        rules.append(
-            Rule(PathMatches(path), MethodHandler, {**common, "allow": ", ".join(targets)})
-        )
+            rules.append(Rule(_Route(f"{path}/?", methods), handler, {**common, **needs}))
+        allow = {"allow": ", ".join(sorted(", ".join(targets).split(", ")))}
+        rules.append(Rule(PathMatches(f"{path}/?"), MethodHandler, {**common, **allow}))
     return Application(
         rules,
         default_handler_class=NothingHandler,
         default_handler_args=common,
         log_function=_log_request,
     )
+
+
+def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
+    """The handlers by path (a regular expression, without its slash at the end) and methods, each
+    with what it needs. The first path that fits counts."""
+    owner = {"users": services.users}
+    records = {"records": services.records}
+    removal = {"removal": services.removal}
+    download = {**records, "media": services.media, "x_accel_prefix": settings.x_accel_prefix}
+    upload = {"users": services.users, "keeper": services.keeper}
+    register = {"users": services.users, "is_open": settings.registration == "open"}
+    account = {**owner, **removal, "quota": settings.user_quota_bytes}
+    ready = {"database": services.database, "media": services.media}
+    table: dict[str, Targets] = {
+        "/user": {"GET, HEAD, DELETE": (AccountHandler, account)},
+        "/user/token": {"POST": (TokenHandler, owner)},
+        "/records": {"GET, HEAD": (RecordsHandler, {**owner, **records})},
+        "/record": {"PATCH, DELETE": (OwnRecordHandler, {**owner, **records, **removal})},
+        "/record/info": {"GET, HEAD": (InfoHandler, records)},
+        "/healthz": {"GET, HEAD": (HealthHandler, {})},
+        "/readyz": {"GET, HEAD": (ReadyHandler, ready)},
+        "/problems/([a-z0-9-]+)": {"GET, HEAD": (ProblemHandler, {})},
+    }
+    for registering in REGISTERING:
+        table.setdefault(registering.path, {})["POST"] = (
+            RegistrationHandler,
+            {**register, "dialect": registering},
+        )
+    for uploading in UPLOADING:
+        table.setdefault(uploading.path, {})["POST, PUT"] = (
+            UploadHandler,
+            {**upload, "dialect": uploading},
+        )
+    for path in DOWNLOAD_PATHS:
+        table[path]["GET, HEAD"] = (RecordHandler, download)
+    # `curl -T take.wav …/record/` appends the file's name, whatever it is.
+    for path in ("/record/info", "/record/[^/]+"):
+        table.setdefault(path, {})["PUT"] = (UploadHandler, {**upload, "dialect": RECORD})
+    return table
 
 
 class _Route(Matcher):

@@ -103,7 +103,7 @@ async def _drain(server: HTTPServer, running: Services, seconds: float) -> None:
 
 async def _sweep(running: Services) -> None:
     try:
-        await running.keeper.sweep()
+        await running.audit.sweep()
     except Exception:
         log.exception("the sweep of the media directory failed; the next start tries again")
 

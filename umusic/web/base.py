@@ -7,11 +7,12 @@ import contextlib
 import functools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 from tornado.concurrent import Future
 from tornado.http1connection import HTTP1Connection
 from tornado.ioloop import IOLoop
@@ -27,6 +28,7 @@ from umusic.errors import (
     TooLarge,
     UmusicError,
 )
+from umusic.library.models import Record
 from umusic.web.errors import Problem, as_umusic_error, status_of
 from umusic.web.framing import Framing
 from umusic.web.lifecycle import Lifecycle
@@ -171,11 +173,11 @@ class BaseHandler(RequestHandler):
 
     # --- answers ------------------------------------------------------------------------------
 
-    def reply(self, status: int, model: BaseModel) -> None:
+    def reply(self, status: int, answer: BaseModel | Mapping[str, object] | str) -> None:
         """Answers with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.write(model.model_dump_json())
+        self.write(to_json(answer))
 
     def write_problem(self, error: UmusicError) -> None:
         """Answers with problem details; does not finish."""
@@ -208,8 +210,10 @@ class BaseHandler(RequestHandler):
         self.write_problem(error)
         if isinstance(error, MalformedFraming):
             self._close_when_done()
-        if isinstance(error, MalformedFraming) or not self.framing.has_body:
             await self.finish()
+            return
+        if not self.framing.has_body:
+            # To finish before Tornado has read that would make it close the connection unsaid.
             return
         self._close_when_done()
         # Tornado would send a 100 after our answer.
@@ -238,6 +242,10 @@ class BaseHandler(RequestHandler):
             return values[-1].decode() if values else None
         except UnicodeDecodeError as exc:
             raise InvalidField(f"{name} is not UTF-8.", field=name) from exc
+
+    def link_of(self, record: Record) -> str:
+        """Where the record's MP3 is, for whoever sent this request."""
+        return self.links.record(self.request, record.user_id, record.id)
 
     def bearer(self) -> str | None:
         """The token of `Authorization: Bearer …` (RFC 6750, 2.1)."""

@@ -112,9 +112,10 @@ class MultipartBody:
     def _on_part(self, segment: MultipartSegment) -> Iterator[Event]:
         self._segment = segment
         self._value.clear()
-        if segment.filename is None:
-            # The parser does not know filename*, which some clients send for other than ASCII.
-            segment.filename = filename_of(dict(segment.headerlist)["Content-Disposition"])
+        # The parser does not know filename*, which some clients send for other than ASCII, some
+        # beside a plain one.
+        filename = filename_of(dict(segment.headerlist)["Content-Disposition"])
+        segment.filename = segment.filename if filename is None else filename
         if self._is_file():
             self._files += 1
             if self._files > 1:

@@ -1,12 +1,15 @@
-"""The links that umusic hands out: BASE/record?id=…&user=…"""
+"""The links that umusic hands out, BASE/record?id=…&user=…, and what a link that comes in says."""
 
 import ipaddress
 import uuid
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from tornado.httputil import HTTPServerRequest
 
+from umusic.errors import InvalidField, RecordUnknown
 from umusic.settings import Network
+from umusic.web.dialects import OWNER_PARAMETERS
 
 
 class Links:
@@ -21,18 +24,18 @@ class Links:
 
     def record(self, request: HTTPServerRequest, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
         """The link of a record."""
-        query = urlencode({"id": record_id, "user": user_id})
-        return f"{self._base(request)}/record?{query}"
+        return self.to(request, f"/record?{urlencode({'id': record_id, 'user': user_id})}")
 
-    def _base(self, request: HTTPServerRequest) -> str:
+    def to(self, request: HTTPServerRequest, path: str) -> str:
+        """The link to a path of umusic's."""
         if self._public_url:
-            return self._public_url
+            return self._public_url + path
         scheme, host = request.protocol, request.host
         if self._is_trusted(request.remote_ip):
             forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
             scheme = forwarded if forwarded in ("http", "https") else scheme
             host = request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or host
-        return f"{scheme}://{host}"
+        return f"{scheme}://{host}{path}"
 
     def _is_trusted(self, peer: str | None) -> bool:
         try:
@@ -40,3 +43,20 @@ class Links:
         except ValueError:
             return False
         return any(address in network for network in self._trusted_proxies)
+
+
+def record_named(query: Callable[[str], str | None]) -> tuple[uuid.UUID, uuid.UUID]:
+    """Which record a link names, by the parameters of its query: its id and its user's.
+
+    Raises:
+        InvalidField: one of them is missing.
+        RecordUnknown: one of them is no UUID, so there is no such record.
+    """
+    record_id = query("id")
+    user_id = next(filter(None, map(query, OWNER_PARAMETERS)), None)
+    if not record_id or not user_id:
+        raise InvalidField("A record's link has both id and user: /record?id=…&user=…")
+    try:
+        return uuid.UUID(record_id), uuid.UUID(user_id)
+    except ValueError as exc:
+        raise RecordUnknown from exc

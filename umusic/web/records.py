@@ -1,4 +1,4 @@
-"""GET and HEAD /record: the MP3 itself, or nginx's order to send it."""
+"""GET and HEAD /record and /audiotrack: the MP3 itself, or nginx's order to send it."""
 
 import base64
 import email.utils
@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import quote
 
 from tornado.httputil import format_timestamp
-from tornado.web import StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
-from umusic.errors import InvalidField, PreconditionFailed, RangeUnsatisfiable, RecordUnknown
+from umusic.errors import PreconditionFailed, RangeUnsatisfiable, RecordUnknown
 from umusic.library.media import Media
 from umusic.library.records import Records
 from umusic.web.base import BaseHandler
-from umusic.web.credentials import uuid_field
 from umusic.web.errors import status_of
+from umusic.web.links import record_named
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,7 @@ class RecordHandler(BaseHandler, StaticFileHandler):
         self._x_accel_prefix = x_accel_prefix
 
     async def admit(self) -> None:
-        record_id, user_id = self.query("id"), self.query("user") or self.query("user_id")
-        if not record_id or not user_id:
-            raise InvalidField("A record's link has both id and user: /record?id=…&user=…")
-        try:
-            ids = uuid_field("id", record_id), uuid_field("user", user_id)
-        except InvalidField as exc:
-            raise RecordUnknown from exc
-        record = await self._records.find(*ids)
+        record = await self._records.find(*record_named(self.query))
         self.set_header("Content-Type", "audio/mpeg")
         self.set_header("Content-Disposition", f'attachment; filename="{record.id}.mp3"')
         self.set_header("Cache-Control", "private, no-cache")
@@ -55,15 +48,24 @@ class RecordHandler(BaseHandler, StaticFileHandler):
         """Sends the file, or the range of it that was asked for."""
         # Looked at before nginx is sent there: its own 404 would keep our Content-Disposition.
         if not (self._media.root / path).is_file():
-            log.error("the file of a record is missing: %s", Path(path).name)
-            raise RecordUnknown
+            await self._tell_missing(path)
         if self._x_accel_prefix is not None:
             self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix + path))
             return
-        await super().get(path, include_body)
+        try:
+            await super().get(path, include_body)
+        except (FileNotFoundError, HTTPError):
+            await self._tell_missing(path)
         if self.get_status() == status_of(RangeUnsatisfiable):
             self.clear_header("Content-Disposition")
             self.write_problem(RangeUnsatisfiable())
+
+    async def _tell_missing(self, path: str) -> None:
+        """The file is not there: raises RecordUnknown, which is as it should be if its record has
+        just been deleted."""
+        await self._records.find(*record_named(self.query))
+        log.error("the file of a record is missing: %s", Path(path).name)
+        raise RecordUnknown
 
     def set_headers(self) -> None:
         """Called once the file has been looked at and before its ranges are."""

@@ -2,27 +2,90 @@
 
 import datetime
 import uuid
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
-from umusic.library.models import Record
+from umusic.errors import InvalidField, MalformedJson
+from umusic.library.models import Record, User
+from umusic.web.dialects import NAME_FIELDS
+
+T = TypeVar("T")
 
 
 class Registration(BaseModel):
-    """The body of POST /user."""
+    """The body of a registration: the name, as any of `dialects.NAME_FIELDS`."""
 
     model_config = ConfigDict(strict=True)
 
+    name: str = Field(validation_alias=AliasChoices(*NAME_FIELDS))
+
+
+class Renaming(BaseModel):
+    """The body of PATCH /record; null takes the name away."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str | None
+
+
+class NewToken(BaseModel):
+    """The reply to a registration or a change of token; the token is told only here.
+
+    The members that are the same differ in the service that calls them so.
+    """
+
+    id: uuid.UUID
+    user_id: uuid.UUID
     name: str
+    token: str
+    access_token: str
+    created_at: datetime.datetime
+
+    @classmethod
+    def of(cls, user: User, token: str) -> Self:
+        """The reply for a user and its token."""
+        return cls(
+            id=user.id,
+            user_id=user.id,
+            name=user.name,
+            token=token,
+            access_token=token,
+            created_at=user.created_at,
+        )
 
 
-class NewUser(BaseModel):
-    """The reply to a registration; the token is told only here."""
+class Account(BaseModel):
+    """The reply of GET /user: who it is, and how many records, bytes of MP3 and seconds the
+    library has; `quota` is the bytes that it may have, null if there is no limit."""
 
     id: uuid.UUID
     name: str
-    token: str
     created_at: datetime.datetime
+    records: int
+    bytes: int
+    seconds: float
+    quota: int | None
+
+    @classmethod
+    def of(cls, user: User, quota: int | None) -> Self:
+        """The reply for a user."""
+        return cls(
+            id=user.id,
+            name=user.name,
+            created_at=user.created_at,
+            records=user.records,
+            bytes=user.size,
+            seconds=float(user.duration),
+            quota=quota,
+        )
 
 
 class Source(BaseModel):
@@ -36,18 +99,18 @@ class Source(BaseModel):
     sha256: str
 
 
-class Receipt(BaseModel):
-    """The reply to an upload: where the MP3 is, what arrived and what was kept.
+class Metadata(BaseModel):
+    """What is known of a record: its link, what arrived (`source`) and what was kept.
 
-    `duration` is in seconds, `sample_rate` in Hz, `bitrate` in bit/s, `size` in bytes.
+    `duration` is in seconds, `sample_rate` in Hz, `bitrate` in bit/s, `size` in bytes, `samples`
+    per channel. `uploader` is null once a foreign uploader is gone.
     """
 
     id: uuid.UUID
     user: uuid.UUID
-    uploader: uuid.UUID
+    uploader: uuid.UUID | None
     name: str | None
     link: str
-    download_link: str
     created_at: datetime.datetime
     duration: float
     sample_rate: int
@@ -59,15 +122,14 @@ class Receipt(BaseModel):
     source: Source
 
     @classmethod
-    def of(cls, record: Record, link: str) -> "Receipt":
-        """The receipt of a record that is downloaded at `link`."""
+    def of(cls, record: Record, link: str) -> Self:
+        """The metadata of a record that is downloaded at `link`."""
         return cls(
             id=record.id,
             user=record.user_id,
             uploader=record.uploader_id,
             name=record.name,
             link=link,
-            download_link=link,
             created_at=record.created_at,
             duration=record.duration,
             sample_rate=record.sample_rate,
@@ -87,7 +149,31 @@ class Receipt(BaseModel):
         )
 
 
+class Page(BaseModel):
+    """The reply of GET /records: some records, newest first, and the `cursor` of the next page."""
+
+    items: list[Metadata]
+    next: str | None
+
+
 class Health(BaseModel):
     """The reply of /healthz and /readyz."""
 
     status: str
+
+
+def parse(kind: type[T], json: bytes | str, *, what: str, like: str) -> T:
+    """Reads JSON that a client sent; `what` it is and what it should be `like` is for the errors.
+
+    Raises:
+        MalformedJson: it is no JSON object.
+        InvalidField: a member is missing or wrong.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        if not error["loc"]:
+            raise MalformedJson(f"{what} is not a JSON object like {like}.") from exc
+        field = str(error["loc"][0])
+        raise InvalidField(f'The field "{field}" is wrong: {error["msg"]}.', field=field) from exc

@@ -59,6 +59,8 @@ class ProblemHandler(BaseHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.write(f"{code} (HTTP status {status_of(kind)})\n\n{kind.sentence()}\n")
 
+    head = get
+
 
 class NothingHandler(BaseHandler):
     """Where there is nothing: 404."""

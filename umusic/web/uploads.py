@@ -1,5 +1,6 @@
-"""POST and PUT /record: a WAV comes in, the link of its MP3 goes out."""
+"""POST and PUT /record, and what the older services call it: a WAV comes in, its link goes out."""
 
+import uuid
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -26,25 +27,34 @@ from umusic.web.bodies import (
     body_of,
     filename_of,
 )
-from umusic.web.credentials import authenticate
-from umusic.web.schemas import Receipt
+from umusic.web.credentials import Credentials, credentials_of, uuid_field
+from umusic.web.dialects import PAIRS, Uploading
+from umusic.web.schemas import Metadata
 
 _EMPTY = "The body is empty: there is no WAV in it."
+#: Form fields that say in whose library the upload is filed.
+_OWNER_FIELDS = {pair.user_id for pair in PAIRS if pair.place == "form"}
+#: Bytes of a file that are read on to see whether its credentials come after it.
+_MAX_PASSED_OVER = 2**20
 
 
 class UploadHandler(BaseHandler):
     """Streams the body into the keeper. What can be refused by the headers is, before the body."""
 
     def initialize(  # type: ignore[override]
-        self, users: Users, keeper: Keeper, **common: Any
+        self, users: Users, keeper: Keeper, dialect: Uploading, **common: Any
     ) -> None:
         """Takes what an upload needs, and what every handler does."""
         super().initialize(**common)
+        self._dialect = dialect
         self._users = users
         self._keeper = keeper
         self._fields: dict[str, str] = {}
         self._body: Body = RawBody()
         self._upload: Upload | None = None
+        self._size = 0
+        self._owner_id: uuid.UUID | None = None
+        self._passed_over: int | None = None
         self._complete = False
 
     async def admit(self) -> None:
@@ -54,25 +64,29 @@ class UploadHandler(BaseHandler):
             raise LengthMissing
         self._body = body_of(self.request.headers.get("Content-Type", ""))
         raw = isinstance(self._body, RawBody)
-        self._keeper.check_size((self.framing.length or 0) - (0 if raw else MAX_FORM_BYTES))
+        # What the WAV in a form has at least.
+        self._size = max((self.framing.length or 0) - (0 if raw else MAX_FORM_BYTES), 0)
+        self._keeper.check_size(self._size)
         self._keeper.check_open()
         if raw:
-            user = await self._authenticate()
+            sender = await self._credentials().authenticate(self._users)
             if self.framing.length == 0:
                 raise NoSound(_EMPTY)
             disposition = self.request.headers.get("Content-Disposition", "")
-            await self._begin(user, filename_of(as_utf8(disposition)))
-        elif self.bearer() is not None or self.query("token") is not None:
-            await self._authenticate()
+            await self._begin(*sender, filename_of(as_utf8(disposition)))
+        elif self._credentials().complete:
+            await self._credentials().authenticate(self._users)
 
     async def receive(self, data: bytes) -> None:
         for event in self._body.feed(data):
             if isinstance(event, Field):
-                self._fields[event.name] = event.value
+                self._take_field(event)
             elif isinstance(event, FileStart):
-                await self._begin(await self._authenticate_form(), event.filename)
+                await self._begin_file(event)
             elif self._upload is not None:
                 await self._upload.write(event)
+            else:
+                self._pass_over(len(event))
 
     async def post(self) -> None:
         """Answers once the body has ended."""
@@ -83,9 +97,11 @@ class UploadHandler(BaseHandler):
             record = await self._finish()
         finally:
             self.lifecycle.end_request()
-        link = self.links.record(self.request, record.user_id, record.id)
+        link = self.link_of(record)
         self.set_header("Location", link)
-        self.reply(201, Receipt.of(record, link))
+        members = self._dialect.link_members
+        receipt = Metadata.of(record, link).model_dump(mode="json")
+        self.reply(201, link if members is None else {**receipt, **dict.fromkeys(members, link)})
 
     async def put(self) -> None:
         """The same: `curl -T` sends PUT."""
@@ -99,6 +115,8 @@ class UploadHandler(BaseHandler):
     async def _finish(self) -> Record:
         try:
             self._body.close()
+            if self._passed_over is not None:
+                await self._credentials().authenticate(self._users)  # which says what is missing
             if self._upload is None:
                 raise NoSound(_EMPTY)
             return await self._upload.finish()
@@ -110,28 +128,44 @@ class UploadHandler(BaseHandler):
         if self._upload is not None:
             await self._upload.abort()
 
-    async def _begin(self, user: User, filename: str | None) -> None:
+    def _take_field(self, field: Field) -> None:
+        self._fields[field.name] = field.value
+        late = self._passed_over is not None and self._credentials().complete
+        if late or self._names_another_library(field):
+            raise CredentialsAfterFile
+
+    def _names_another_library(self, field: Field) -> bool:
+        """Whether a field that comes after the file would have filed it elsewhere."""
+        if self._owner_id is None or field.name not in _OWNER_FIELDS:
+            return False
+        return uuid_field(field.name, field.value) != self._owner_id
+
+    async def _begin_file(self, file: FileStart) -> None:
+        if self._credentials().complete:
+            await self._begin(*await self._credentials().authenticate(self._users), file.filename)
+        else:
+            self._passed_over = 0
+
+    def _pass_over(self, size: int) -> None:
+        """Whether a file's credentials are missing or late is told at its end, if that is near."""
+        self._passed_over = (self._passed_over or 0) + size
+        if self._passed_over > _MAX_PASSED_OVER:
+            raise TokenMissing if self._credentials().told else CredentialsAfterFile
+
+    async def _begin(self, sender: User, owner_id: uuid.UUID, filename: str | None) -> None:
         name = record_name(self.query("name") or filename or self._filename_in_path())
-        self._upload = await self._keeper.begin(Order(user.id, user.id, name))
+        self._owner_id = owner_id
+        self._upload = await self._keeper.begin(Order(owner_id, sender.id, name), size=self._size)
 
     def _filename_in_path(self) -> str | None:
         """NAME of PUT /record/NAME, if there is one."""
-        last = self.request.path.removeprefix("/record").removeprefix("/")
+        last = self.request.path.removeprefix(self._dialect.path).strip("/")
         try:
             return unquote_to_bytes(last).decode()
         except UnicodeDecodeError as exc:
             raise InvalidField("The name in the path is not UTF-8.", field="name") from exc
 
-    async def _authenticate(self) -> User:
-        return await authenticate(
-            self._users,
-            bearer=self.bearer(),
-            user_id=self._fields.get("user_id", self.query("user_id")),
-            token=self._fields.get("token", self.query("token")),
-        )
-
-    async def _authenticate_form(self) -> User:
-        try:
-            return await self._authenticate()
-        except TokenMissing as exc:
-            raise CredentialsAfterFile from exc
+    def _credentials(self) -> Credentials:
+        query = {name: self.query(name) for pair in PAIRS for name in (pair.user_id, pair.token)}
+        told = {name: value for name, value in query.items() if value is not None}
+        return credentials_of(self.bearer(), told, self._fields)
