@@ -19,7 +19,7 @@ FLOORS = [
     ["umusic.web"],
     ["umusic.library"],
     ["umusic.audio"],
-    ["umusic.embedded", "umusic.settings"],
+    ["umusic.client", "umusic.embedded", "umusic.settings"],
     ["umusic.errors"],
 ]
 #: Where a library may be imported.
@@ -31,6 +31,7 @@ HOMES = {
     "subprocess": ("audio", "embedded"),
     "multipart": ("web",),
     "typer": ("cli",),
+    "rich": ("cli",),
 }
 
 

@@ -3,100 +3,19 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPResponse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.wavs import take
-
-ROOT = Path(__file__).parents[1]
-WAV = take(3.0)
-
-
-class Process:
-    """A running umusic with directories of its own."""
-
-    def __init__(self, directory: Path, **settings: str) -> None:
-        self.directory = directory
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "UMUSIC_PORT": "0",
-            "UMUSIC_DATA_DIR": str(directory / "data"),
-            "UMUSIC_MEDIA_DIR": str(directory / "media"),
-            **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
-        }
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "umusic", "serve"],
-            cwd=directory,  # where no .env is
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.popen.stdout is not None
-        self.greeting = self.popen.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.greeting)
-        assert found, self.popen.communicate()[1]
-        self.port = int(found[1])
-        self.connections: list[HTTPConnection] = []
-
-    def connect(self) -> HTTPConnection:
-        """A connection that is closed after the test."""
-        self.connections.append(HTTPConnection("127.0.0.1", self.port))
-        return self.connections[-1]
-
-    def register(self, name: str) -> str:
-        connection = self.connect()
-        connection.request("POST", "/user", json.dumps({"name": name}))
-        return str(json.load(connection.getresponse())["token"])
-
-    def begin_upload(self, token: str) -> HTTPConnection:
-        """Half of an upload."""
-        connection = self.connect()
-        connection.putrequest("PUT", "/record")
-        connection.putheader("Authorization", f"Bearer {token}")
-        connection.putheader("Content-Length", str(len(WAV)))
-        connection.endheaders()
-        connection.send(WAV[: len(WAV) // 2])
-        time.sleep(0.3)
-        return connection
-
-    def end_upload(self, connection: HTTPConnection) -> HTTPResponse:
-        connection.send(WAV[len(WAV) // 2 :])
-        return connection.getresponse()
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        self.popen.send_signal(number)
-        _, errors = self.popen.communicate(timeout=60)
-        return self.popen.returncode, errors
-
-    def close(self) -> None:
-        """Closes what the test left open."""
-        for connection in self.connections:
-            connection.close()
-        if self.popen.poll() is None:
-            self.popen.kill()
-        self.popen.communicate()
-
-    def family(self) -> list[str]:
-        """The command lines of all processes that have to do with this umusic's directories."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                line = path.read_bytes().replace(b"\0", b" ").decode()
-                if str(self.directory) in line:
-                    found.append(line)
-        return found
+from tests.process import ROOT, WAV, Process
 
 
 @pytest.fixture
@@ -185,6 +104,32 @@ def test_what_a_kill_leaves_is_swept_by_the_next_start(start: Any) -> None:
     await_true(lambda: not list(media.iterdir()))
     second.stop()
     assert second.family() == []
+
+
+def test_kills_during_deletions_leave_no_row_without_a_file_and_no_file_without_a_row(
+    start: Any, directory: Path
+) -> None:
+    for delay in (0.02, 0.05):
+        first = start()
+        tokens = [first.register(f"{delay} {number}") for number in range(4)]
+        links = [(token, first.upload(token)) for token in tokens for _ in range(6)]
+        deletions = [(token, "/user") for token in tokens[:2]]
+        deletions += [deletion for deletion in links if deletion[0] in tokens[2:]]
+        with ThreadPoolExecutor(len(deletions)) as clients:
+            replies = [clients.submit(first.delete, *deletion) for deletion in deletions]
+            time.sleep(delay)
+            first.popen.kill()
+        first.popen.communicate()
+        statuses = [reply.result() for reply in replies]
+        assert set(statuses) <= {204, None}
+        second = start()
+        media = directory / "media"
+        await_true(lambda media=media: not list(media.rglob("*.part")))
+        assert second.check().startswith(f"{len(list(media.rglob('*.mp3')))} records checked, 0 ")
+        for (token, path), status in zip(deletions, statuses, strict=True):
+            if status == 204:
+                assert second.delete(token, path) in (401, 404)
+        second.stop()
 
 
 def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Path) -> None:

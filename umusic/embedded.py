@@ -55,8 +55,9 @@ def postgres(
     """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be.
 
     Yields SQLAlchemy's URL of the database. If another umusic already runs it, that one is
-    shared, should `share` allow it. `options` are settings of postgresql.conf. Call it from the
-    main thread: the server dies with the thread that started it.
+    shared, should `share` allow it; and who may share waits at the end for those who share with
+    it. `options` are settings of postgresql.conf. Call it from the main thread: the server dies
+    with the thread that started it.
 
     Raises:
         StartError: it cannot be run, or another umusic runs it.
@@ -64,21 +65,25 @@ def postgres(
     data_dir = data_dir.absolute()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "lock").open("w")
+        sharers, lock = (data_dir / "sharers.lock").open("w"), (data_dir / "lock").open("w")
     except OSError as exc:
         raise StartError(
             f"UMUSIC_DATA_DIR: {data_dir} cannot be written to ({exc.strerror}). Make it a "
             "directory that this user may write to."
         ) from exc
-    with lock:
+    # Let go of in this order: whoever then gets `sharers` finds `lock` free.
+    with sharers, lock:
         place = _Place.of(data_dir)
         if not _try_lock(lock):
             if not share:
                 raise StartError(
                     f"Another umusic runs on {data_dir}: stop it, or set UMUSIC_DATA_DIR."
                 )
-            yield _url(_await_ready(place, None))
-            return
+            fcntl.flock(sharers, fcntl.LOCK_SH)
+            if not _try_lock(lock):
+                yield _url(_await_ready(place, None))
+                return
+            fcntl.flock(sharers, fcntl.LOCK_UN)  # who ran it has ended meanwhile
         with (data_dir / "postgres.lock").open("w") as server_lock:
             _await_end_of_former(place, server_lock)
             if not place.cluster.exists():
@@ -88,7 +93,11 @@ def postgres(
                 _socket_dir(place) as socket_dir,
                 _running(place, socket_dir, options or {}, server_lock),
             ):
-                yield _url(socket_dir)
+                try:
+                    yield _url(socket_dir)
+                finally:
+                    if share:
+                        fcntl.flock(sharers, fcntl.LOCK_EX)  # once nobody shares it any more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,154 @@
+"""The client behind `umusic upload`, against servers that are not as they should be."""
+
+import errno
+import hashlib
+import io
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.wavs import take
+from umusic.client import Client
+from umusic.errors import UploadFailed
+
+WAV = take(0.1)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[bytes, int], str]]:
+    """Starts a server that reads so many bytes, answers as told, and hangs up; returns its URL."""
+    threads = []
+
+    def start(answer: bytes, reads: int) -> str:
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def talk() -> None:
+            with listening, listening.accept()[0] as connection:
+                left = reads
+                while left > 0 and (data := connection.recv(min(left, 65536))):
+                    left -= len(data)
+                connection.sendall(answer)
+
+        threads.append(threading.Thread(target=talk))
+        threads[-1].start()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+
+
+def send(url: str, wav: bytes = WAV, size: int | None = len(WAV)) -> str:
+    return Client(url, "token").upload(io.BytesIO(wav), size=size, name="a.wav")
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answered", "words"),
+    [
+        (b"", "cannot be reached: (Remote end closed|Connection reset)"),
+        (b"SSH-2.0-OpenSSH\r\n", "cannot be reached"),
+        (answer("502 Bad Gateway", b"<html>"), "answers 502, and not as umusic"),
+        (answer("200 OK", b"[]"), "answers 200, and not as umusic"),
+        (answer("409 Conflict", b'{"detail": "No."}'), "^No.$"),
+        (answer("409 Conflict", b'{"detail": "No.", "link": "http://x"}'), r"^No\. \(http://x\)$"),
+        (answer("201 Created", b""), "not as umusic"),
+        (answer("201 Created", b"{}"), "not as umusic"),
+        (answer("201 Created", b'{"link": "http://x", "source": null}'), "not as umusic"),
+        (
+            answer("201 Created", b'{"link": "http://x", "source": {"sha256": "0"}}'),
+            "what arrived is not what was sent: http://x",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_as_it_should_be_is_told(
+    serve: Callable[[bytes, int], str], answered: bytes, words: str
+) -> None:
+    with pytest.raises(UploadFailed, match=words):
+        send(serve(answered, len(WAV)))
+
+
+def test_the_link_is_told_and_an_interim_answer_passed_over(
+    serve: Callable[[bytes, int], str],
+) -> None:
+    digest = hashlib.sha256(WAV).hexdigest()
+    receipt = f'{{"link": "http://x", "source": {{"sha256": "{digest}"}}}}'.encode()
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert send(serve(interim + answer("201 Created", receipt), len(WAV))) == "http://x"
+
+
+def test_an_answer_before_the_end_of_a_pipe_does_not_end_its_chunks(
+    serve: Callable[[bytes, int], str],
+) -> None:
+    digest = hashlib.sha256(b"").hexdigest()
+    receipt = f'{{"link": "http://x", "source": {{"sha256": "{digest}"}}}}'.encode()
+    with pytest.raises(UploadFailed, match="what arrived is not what was sent"):
+        send(serve(answer("201 Created", receipt), 100), bytes(50_000_000), None)
+
+
+def test_an_early_answer_is_heard_before_all_is_sent(
+    serve: Callable[[bytes, int], str],
+) -> None:
+    answer = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 17\r\n\r\n"
+    url = serve(answer + b'{"detail": "No."}', 1000)
+    sent: list[int] = []
+    with pytest.raises(UploadFailed, match=r"No\."):
+        Client(url, "token").upload(Endless(), size=2**40, name=None, on_sent=sent.append)
+    assert sum(sent) < 2**30
+
+
+class Endless(io.BytesIO):
+    """Zeros without end."""
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return bytes(size or 0)
+
+
+def test_what_comes_live_through_a_pipe_goes_on_at_once() -> None:
+    source, sink = os.pipe()
+    os.write(sink, b"a first breath")
+
+    def breathe_on(count: int) -> None:
+        # Called when the first block is on its way: nothing waits for a whole one.
+        os.close(sink)
+
+    with os.fdopen(source, "rb") as wav, socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        def talk() -> None:
+            with listening.accept()[0] as connection:
+                got = b""
+                while not got.endswith(b"0\r\n\r\n"):
+                    got += connection.recv(65536)
+                connection.sendall(answer("409 Conflict", b'{"detail": "No."}'))
+
+        server = threading.Thread(target=talk)
+        server.start()
+        with pytest.raises(UploadFailed, match=r"^No\.$"):
+            Client(url, "token").upload(wav, size=None, name=None, on_sent=breathe_on)
+        server.join()
+
+
+def test_a_file_that_cannot_be_read_is_told_as_such(serve: Callable[[bytes, int], str]) -> None:
+    class Broken(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(UploadFailed, match="it cannot be read: Input/output error"):
+        Client(serve(b"", 100), "token").upload(Broken(), size=9, name=None)
+
+
+def test_a_file_that_becomes_shorter_is_told(serve: Callable[[bytes, int], str]) -> None:
+    with pytest.raises(UploadFailed, match="became shorter"):
+        send(serve(b"", 1000), WAV, len(WAV) + 1)
+
+
+def test_a_host_that_is_not_there_is_told() -> None:
+    with pytest.raises(UploadFailed, match="cannot be reached: Connection refused"):
+        send("http://127.0.0.1:9")

@@ -1,0 +1,39 @@
+"""The command line: serve, migrate, check, user, upload."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from umusic.cli import check, serving, upload, users
+
+app = typer.Typer(
+    name="umusic",
+    help="Send a WAV of any size, get back a link to an MP3.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(serving.serve)
+app.command()(serving.migrate)
+app.command()(check.check)
+app.command()(upload.upload)
+app.add_typer(users.app)
+
+
+def main() -> None:
+    """Runs the command line."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Until the server takes over, SIGTERM unwinds like Ctrl-C does, so that nothing stays behind.
+    signal.signal(signal.SIGTERM, _exit)
+    app()
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,26 @@
+"""`umusic serve` and `umusic migrate`."""
+
+import asyncio
+
+from umusic import embedded, server, settings
+from umusic.audio import ffmpeg
+from umusic.cli.running import database_url, errors_told
+from umusic.library import schema
+
+
+def serve() -> None:
+    """Serves until Ctrl-C or SIGTERM; first brings the database's schema up to date."""
+    with errors_told():
+        knobs = settings.load()
+        binary = knobs.ffmpeg or embedded.ffmpeg_binary()
+        ffmpeg.probe(binary)
+        sockets = server.bind(knobs)
+        with database_url(knobs) as url:
+            schema.upgrade(url)
+            asyncio.run(server.serve(knobs, sockets, database_url=url, ffmpeg=binary))
+
+
+def migrate() -> None:
+    """Brings the database's schema up to date."""
+    with errors_told(), database_url(settings.load(), share=True) as url:
+        schema.upgrade(url)

@@ -1,0 +1,143 @@
+"""`umusic upload`: sends WAVs to a server, with a bar for each on a terminal."""
+
+import contextlib
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from umusic import settings
+from umusic.cli.running import errors_told
+from umusic.client import Client
+from umusic.errors import StartError, UploadFailed
+
+_STDIN = "-"
+
+
+def upload(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE…", help="WAVs; - is what comes from a pipe.")
+    ],
+    server: Annotated[
+        str | None, typer.Option(help="URL of the umusic; else UMUSIC_SERVER, or the config file.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Your token; else UMUSIC_TOKEN, or the config file.")
+    ] = None,
+) -> None:
+    """Uploads WAVs and prints their links. Exits with 0 only if all arrived."""
+    with errors_told():
+        knobs = settings.load_client(server=server, token=token)
+        if knobs.token is None:
+            raise StartError(
+                'A token is needed: give --token, or set UMUSIC_TOKEN, or write token = "…" '
+                f"into {settings.config_file()}."
+            )
+        batch = _Batch(Client(str(knobs.server), knobs.token))
+        with batch.progress:
+            for file in files:
+                batch.send(file)
+        batch.summarize()
+    raise typer.Exit(0 if batch.arrived == len(files) else 1)
+
+
+class _Batch:
+    """The files of one call, one after the other."""
+
+    def __init__(self, client: Client) -> None:
+        self.arrived = 0
+        self._client = client
+        self._failed = 0
+        self._bytes = 0
+        self._began = time.monotonic()
+        self._out = Console(highlight=False, markup=False, soft_wrap=True)
+        self._err = (
+            self._out
+            if self._out.is_terminal
+            else Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        )
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            # The default's colours are all one where there are but sixteen.
+            BarColumn(complete_style="green", finished_style="green"),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._out,
+            disable=not self._out.is_terminal,
+        )
+
+    def send(self, file: str) -> None:
+        """Sends one file and tells how it went."""
+        name = None if file == _STDIN else Path(file).name
+        try:
+            with _opened(file) as (wav, size):
+                bar = self.progress.add_task(_shown(name or "(pipe)"), total=size)
+                try:
+                    link = self._client.upload(
+                        wav, size=size, name=name, on_sent=self._advancing(bar)
+                    )
+                finally:
+                    self.progress.remove_task(bar)
+        except (OSError, UploadFailed) as exc:
+            self._failed += 1
+            why = exc.strerror if isinstance(exc, OSError) else exc
+            self._err.print(_shown(f"{file}: {why}"))
+        else:
+            self.arrived += 1
+            self._out.print(_shown(f"{file}: {link}"))
+
+    def summarize(self) -> None:
+        """Tells how many arrived, and how fast."""
+        seconds = time.monotonic() - self._began
+        total = self.arrived + self._failed
+        speed = decimal(round(self._bytes / seconds)) if seconds else "0 bytes"
+        failed = f", {self._failed} did not" if self._failed else ""
+        self._err.print(
+            f"{self.arrived} of {total} arrived{failed}: "
+            f"{decimal(self._bytes)} sent in {seconds:.1f} s, {speed}/s."
+        )
+
+    def _advancing(self, bar: TaskID) -> Callable[[int], None]:
+        def advance(count: int) -> None:
+            self._bytes += count
+            self.progress.advance(bar, count)
+
+        return advance
+
+
+def _shown(text: str) -> str:
+    """The text with all that would be a command to a terminal spelled out."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[tuple[BufferedIOBase, int | None]]:
+    """The file and its size; None for a pipe, which has none."""
+    if file == _STDIN:
+        if sys.stdin is None:
+            raise UploadFailed("there is no standard input.")
+        yield cast(BufferedIOBase, sys.stdin.buffer), None
+        return
+    with Path(file).open("rb") as opened:
+        status = Path(file).stat()
+        yield opened, status.st_size if stat.S_ISREG(status.st_mode) else None
