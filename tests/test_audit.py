@@ -212,10 +212,17 @@ async def test_odd_files_are_findings_or_nothing_and_never_an_end(
     paths[0].symlink_to(paths[0].name)
     paths[1].unlink()
     os.mkfifo(paths[1])
-    expected = [finding(Fault.UNREADABLE, paths[0]), finding(Fault.WRONG_SIZE, paths[1])]
+    dangling = paths[0].with_stem(str(uuid.uuid4()))
+    dangling.symlink_to("nowhere")
+    expected = [
+        finding(Fault.UNREADABLE, paths[0]),
+        finding(Fault.WRONG_SIZE, paths[1]),
+        finding(Fault.ROW_MISSING, dangling),
+    ]
     assert sorted(await findings(services, deep=True), key=repr) == sorted(expected, key=repr)
     assert await services.audit.sweep() == 0
-    assert sorted(await repair(services)) == [False, True]
+    assert sorted(await repair(services)) == [False, True, True]
+    assert await findings(services) == expected[:1]
     for left in directory.rglob("*.part"):
         left.rmdir() if left.is_dir() else left.unlink()
 

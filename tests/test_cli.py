@@ -232,6 +232,33 @@ async def test_of_two_commands_at_once_the_first_waits_for_the_second(directory:
     assert [line.split("  ")[-1] for line in listed.output.splitlines()[1:]] == names
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.4, 0.7])
+@pytest.mark.gen_test
+async def test_a_command_beside_a_server_that_stops_gets_its_database(
+    directory: Path, delay: float
+) -> None:
+    serving = Process(directory)
+    try:
+        own = {"UMUSIC_DATA_DIR": directory / "data", "UMUSIC_MEDIA_DIR": directory / "media"}
+        listing = asyncio.ensure_future(umusic("user", "list", directory=directory, **own))
+        await asyncio.sleep(delay)
+        await asyncio.to_thread(serving.stop)
+        done = await asyncio.wait_for(listing, 20)
+        # It may have got hold of the server's own, which then went away.
+        assert done.status == 0 or "database" in done.errors
+    finally:
+        serving.close()
+
+
+@pytest.mark.gen_test
+async def test_a_command_where_no_umusic_is_says_so_and_makes_nothing(directory: Path) -> None:
+    for args in (["user", "list"], ["check"]):
+        done = await umusic(*args, directory=directory)
+        assert done.status == 1
+        assert f"no umusic in {directory / '.umusic'}" in done.errors
+    assert list(directory.iterdir()) == []
+
+
 @pytest.mark.gen_test
 async def test_help_names_all_commands(run: Run) -> None:
     done = await run("--help")

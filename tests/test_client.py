@@ -5,10 +5,14 @@ import hashlib
 import io
 import os
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.wavs import take
 from umusic.client import Client
@@ -152,3 +156,34 @@ def test_a_file_that_becomes_shorter_is_told(serve: Callable[[bytes, int], str])
 def test_a_host_that_is_not_there_is_told() -> None:
     with pytest.raises(UploadFailed, match="cannot be reached: Connection refused"):
         send("http://127.0.0.1:9")
+
+
+def test_a_refusal_over_tls_is_heard_although_the_server_hangs_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            plain = listening.accept()[0]
+            with context.wrap_socket(plain, server_side=True) as connection:
+                connection.recv(1000)
+                connection.sendall(answer("401 Unauthorized", b'{"detail": "No."}'))
+                time.sleep(0.2)
+
+        server = threading.Thread(target=talk)
+        server.start()
+        url = f"https://localhost:{listening.getsockname()[1]}"
+        with pytest.raises(UploadFailed, match=r"^No\.$"):
+            Client(url, "token").upload(Endless(), size=2**34, name=None)
+        server.join()
+
+
+def test_a_server_that_speaks_no_tls_is_told_as_such(serve: Callable[[bytes, int], str]) -> None:
+    url = serve(answer("400 Bad Request", b""), 10).replace("http:", "https:")
+    with pytest.raises(UploadFailed, match=r"Does it speak https\?"):
+        send(url)

@@ -1,9 +1,11 @@
 """PostgreSQL out of a wheel."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,20 @@ def test_a_second_umusic_on_the_same_directory_shares_it_or_is_told(data_dir: Pa
         with embedded.postgres(data_dir, share=True) as shared:
             assert shared == url
         run_apart(execute(url, "SELECT 1"))
+
+
+def test_a_command_may_share_what_is_starting_and_take_over_what_has_ended(
+    directory: Path,
+) -> None:
+    with embedded.postgres(directory):
+        pass
+    held = (directory / "lock").open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    letting_go = threading.Timer(0.5, held.close)
+    letting_go.start()
+    with embedded.postgres(directory, share=True) as url:
+        assert url
+    letting_go.join()
 
 
 @pytest.mark.parametrize("name", ["x" * 60 + "/" + "y" * 60, "c++ & d%20e, f='g'#h?i"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from umusic.errors import NoSpace, StartError
+from umusic.errors import MediaAway, NoSpace, StartError
 from umusic.library.media import Media
 
 
@@ -98,3 +98,14 @@ def test_a_full_volume_is_no_space(media: Media, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(NoSpace):
         part.publish(0)
     part.discard()
+
+
+def test_a_directory_that_is_not_the_one_of_the_start_is_not_touched(media: Media) -> None:
+    media.root.rename(media.root.with_name("unmounted"))
+    for _ in range(2):
+        with pytest.raises(MediaAway):
+            media.create(USER, RECORD)
+        with pytest.raises(MediaAway):
+            media.check_writable()
+        media.root.mkdir(exist_ok=True)
+    assert list(media.root.iterdir()) == []

@@ -190,6 +190,29 @@ async def test_a_media_directory_that_is_read_only_is_503_and_changes_nothing(
     assert len(files(media_dir)) == 1
 
 
+@pytest.mark.expects_log("media-away")
+@pytest.mark.gen_test
+async def test_while_the_media_directory_is_away_nothing_is_removed_or_taken(
+    client: Client, services: Services, media_dir: Path
+) -> None:
+    user, record = await one_record(client, services)
+    link = f"/record?id={record.id}&user={user.id}"
+    media_dir.rename(media_dir.with_name("unmounted"))
+    media_dir.mkdir()
+    for response in (
+        await client.fetch(link, method="DELETE", headers=user.bearer),
+        await client.fetch("/user", method="DELETE", headers=user.bearer),
+        await client.upload(user, take(0.1)),
+        await client.fetch("/readyz"),
+    ):
+        assert response.code == 503
+        assert as_json(response)["type"] == "/problems/media-away"
+    media_dir.rmdir()
+    media_dir.with_name("unmounted").rename(media_dir)
+    assert (await client.fetch(link)).code == 200
+    assert len(files(media_dir)) == len(await rows(services)) == 1
+
+
 @pytest.mark.gen_test
 async def test_a_sweep_beside_a_removal_does_not_disturb_it(
     client: Client, services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch

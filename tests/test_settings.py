@@ -103,6 +103,11 @@ class TestOfTheClient:
         loaded = settings.load_client(token="from an option\r\n", server="http://b.example")
         assert (str(loaded.server), loaded.token) == ("http://b.example/", "from an option")
 
+    def test_one_that_is_unknown_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UMUSIC_SERVR", "http://a.example")
+        with pytest.raises(StartError, match="UMUSIC_SERVR"):
+            settings.load_client()
+
     def test_the_server_does_not_mind_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("UMUSIC_TOKEN", "t")
         monkeypatch.setenv("UMUSIC_SERVER", "http://a.example")

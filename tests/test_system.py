@@ -17,7 +17,7 @@ async def test_a_running_umusic_is_alive_and_ready(client: Client, path: str) ->
     assert (await client.fetch(path, method="HEAD")).code == 200
 
 
-@pytest.mark.expects_log("unavailable")
+@pytest.mark.expects_log("media-away")
 @pytest.mark.gen_test
 async def test_without_its_media_directory_it_is_alive_but_not_ready(
     client: Client, media_dir: Path

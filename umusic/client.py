@@ -86,7 +86,7 @@ class Client:
         path = f"{base.rstrip('/')}/record{query}"
         try:
             connection.request("PUT", path, iter(body), headers, encode_chunked=body.size is None)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             if not body.begun:
                 raise
             # Whoever hangs up half way has said why before; `getresponse` reads it.

@@ -39,6 +39,8 @@ _MAX_SOCKET_DIR = 90
 _PR_SET_PDEATHSIG = 1
 #: Line of postmaster.pid that holds the status, counted from 0.
 _STATUS_LINE = 7
+_SOCKET_LINE = 4
+_POLL_SECONDS = 0.01
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,9 +52,13 @@ def ffmpeg_binary() -> Path:
 
 @contextlib.contextmanager
 def postgres(
-    data_dir: Path, *, share: bool = False, options: Mapping[str, str] | None = None
+    data_dir: Path,
+    *,
+    share: bool = False,
+    create: bool = True,
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be.
+    """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be and `create` allows.
 
     Yields SQLAlchemy's URL of the database. If another umusic already runs it, that one is
     shared, should `share` allow it; and who may share waits at the end for those who share with
@@ -60,9 +66,14 @@ def postgres(
     with the thread that started it.
 
     Raises:
-        StartError: it cannot be run, or another umusic runs it.
+        StartError: it cannot be run, or another umusic runs it, or there is none.
     """
     data_dir = data_dir.absolute()
+    if not create and not (data_dir / "postgres").exists():
+        raise StartError(
+            f"There is no umusic in {data_dir}: change to the directory it is in, or set "
+            "UMUSIC_DATA_DIR or UMUSIC_DATABASE_URL."
+        )
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         sharers, lock = (data_dir / "sharers.lock").open("w"), (data_dir / "lock").open("w")
@@ -74,16 +85,22 @@ def postgres(
     # Let go of in this order: whoever then gets `sharers` finds `lock` free.
     with sharers, lock:
         place = _Place.of(data_dir)
-        if not _try_lock(lock):
+        deadline = time.monotonic() + _START_SECONDS
+        # Whoever has the lock may be starting, running, or about to end.
+        while not _try_lock(lock):
             if not share:
                 raise StartError(
-                    f"Another umusic runs on {data_dir}: stop it, or set UMUSIC_DATA_DIR."
+                    f"Another umusic runs on {data_dir}, a server or a command: let it end or stop "
+                    "it, or set UMUSIC_DATA_DIR."
                 )
             fcntl.flock(sharers, fcntl.LOCK_SH)
-            if not _try_lock(lock):
-                yield _url(_await_ready(place, None))
+            if socket_dir := _ready(place):
+                yield _url(socket_dir)
                 return
-            fcntl.flock(sharers, fcntl.LOCK_UN)  # who ran it has ended meanwhile
+            fcntl.flock(sharers, fcntl.LOCK_UN)
+            if time.monotonic() > deadline:
+                raise _failure(f"another umusic holds {data_dir} and does not start it")
+            time.sleep(_POLL_SECONDS)
         with (data_dir / "postgres.lock").open("w") as server_lock:
             _await_end_of_former(place, server_lock)
             if not place.cluster.exists():
@@ -223,7 +240,9 @@ def _make_cluster(place: _Place) -> None:
 
 def _write_access_rules(place: _Place) -> None:
     """Lets in, over the socket alone, whoever runs umusic and whoever runs PostgreSQL."""
-    names = {pwd.getpwuid(os.geteuid()).pw_name, *([place.user.pw_name] if place.user else [])}
+    runners = [os.geteuid(), *([place.user.pw_uid] if place.user else [])]
+    # root as well, who looks after umusic whoever runs it.
+    names = {pwd.getpwuid(uid).pw_name for uid in (0, *runners)}
     (place.cluster / "pg_hba.conf").write_text(f"local all all peer map={_ROLE}\n")
     (place.cluster / "pg_ident.conf").write_text(
         "".join(f'{_ROLE} "{name}" {_ROLE}\n' for name in sorted(names))
@@ -277,19 +296,25 @@ def _running(
             server.wait()
 
 
-def _await_ready(place: _Place, server: "subprocess.Popen[bytes] | None") -> Path:
-    """Waits until the server is ready; returns the directory of its socket."""
+def _await_ready(place: _Place, server: "subprocess.Popen[bytes]") -> None:
+    """Waits until the server is ready."""
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if server is not None and server.poll() is not None:
-            break
-        with contextlib.suppress(FileNotFoundError):
-            lines = (place.cluster / "postmaster.pid").read_text().splitlines()
-            current = server is None or lines[:1] == [str(server.pid)]
-            if current and len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready":
-                return Path(lines[4])
-        time.sleep(0.01)
+    while time.monotonic() < deadline and server.poll() is None:
+        if _ready(place, server.pid):
+            return
+        time.sleep(_POLL_SECONDS)
     raise _failure(f"it did not start; see {place.cluster.parent / 'postgres.log'}")
+
+
+def _ready(place: _Place, pid: int | None = None) -> Path | None:
+    """The directory of the socket, if the server, or that of this number, is ready."""
+    try:
+        lines = (place.cluster / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    current = pid is None or lines[:1] == [str(pid)]
+    ready = len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
+    return Path(lines[_SOCKET_LINE]) if current and ready else None
 
 
 def _await_end_of_former(place: _Place, server_lock: IO[str]) -> None:

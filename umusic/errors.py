@@ -280,6 +280,12 @@ class RecordBusy(Unavailable):
     code = "record-busy"
 
 
+class MediaAway(Unavailable):
+    """The media directory is not there at the moment. Please try again in a little while."""
+
+    code = "media-away"
+
+
 class DatabaseUnavailable(Unavailable):
     """The database does not answer at the moment. Please try again in a little while."""
 

@@ -153,7 +153,7 @@ def load() -> Settings:
     Raises:
         StartError: a setting is unknown or wrong; the message names all of them.
     """
-    faults = [_unknown(name) for name in _given_names() if name not in _known_names()]
+    faults = _unknown_names()
     try:
         settings = Settings()
     except ValidationError as exc:
@@ -171,6 +171,8 @@ def load_client(**options: str | None) -> ClientSettings:
         StartError: a setting is wrong, or the file cannot be read.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if faults := _unknown_names():
+        raise StartError("\n".join(faults))
     try:
         _check_config_file()
         return ClientSettings(**given)  # type: ignore[arg-type]
@@ -202,8 +204,13 @@ def _given_names() -> list[str]:
     return sorted(name for name in names if name.startswith(PREFIX))
 
 
-def _unknown(name: str) -> str:
-    return f"{name}: there is no such setting. There are: {', '.join(sorted(_known_names()))}."
+def _unknown_names() -> list[str]:
+    known = _known_names()
+    return [
+        f"{name}: there is no such setting. There are: {', '.join(sorted(known))}."
+        for name in _given_names()
+        if name not in known
+    ]
 
 
 def _fault(location: tuple[str | int, ...], message: str) -> str:

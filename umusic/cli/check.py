@@ -40,9 +40,8 @@ async def _check(opened: Library, *, repair: bool, deep: bool) -> int:
         )
     console = Console(highlight=False, markup=False, soft_wrap=True)
     found = repaired = 0
-    records = await opened.records.count()
     with _progress(console) as progress:
-        bar = progress.add_task("checking", total=records)
+        bar = progress.add_task("checking", total=await opened.records.count())
         findings = opened.audit.check(deep=deep, on_record=lambda: progress.advance(bar))
         async for finding in findings:
             found += 1
@@ -50,8 +49,9 @@ async def _check(opened: Library, *, repair: bool, deep: bool) -> int:
             repaired += done
             outcome = (" - repaired" if done else " - not repaired") if repair else ""
             console.print(f"{finding.user_id}/{finding.record_id}: {finding.fault}{outcome}")
+        checked = int(progress.tasks[bar].completed)
     end = f", {repaired:,} repaired" if repair else ""
-    console.print(f"{records:,} records checked, {found:,} faults found{end}.")
+    console.print(f"{checked:,} records checked, {found:,} faults found{end}.")
     return found - repaired
 
 

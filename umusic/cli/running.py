@@ -30,18 +30,19 @@ def errors_told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def database_url(knobs: Settings, *, share: bool = False) -> Iterator[str]:
+def database_url(knobs: Settings, *, share: bool = False, create: bool = True) -> Iterator[str]:
     """The database of the settings; the embedded one runs meanwhile. `share`: it may be that of a
-    umusic that runs already."""
+    umusic that runs already; `create`: it may be a new one."""
     if knobs.database_url is not None:
         yield knobs.database_url
         return
-    with embedded.postgres(knobs.data_dir, share=share) as url:
+    with embedded.postgres(knobs.data_dir, share=share, create=create) as url:
         yield url
 
 
-def run(work: Callable[[Library], Awaitable[T]]) -> T:
-    """Does some work on the library of the settings, beside a umusic that may be running."""
+def run(work: Callable[[Library], Awaitable[T]], *, create: bool = False) -> T:
+    """Does some work on the library of the settings, beside a umusic that may be running. `create`:
+    there need not be one yet."""
 
     async def open_and_work(url: str) -> T:
         async with library(knobs, database_url=url) as opened:
@@ -49,6 +50,6 @@ def run(work: Callable[[Library], Awaitable[T]]) -> T:
 
     with errors_told():
         knobs = settings.load()
-        with database_url(knobs, share=True) as url:
+        with database_url(knobs, share=True, create=create) as url:
             schema.upgrade(url)
             return asyncio.run(open_and_work(url))

@@ -1,6 +1,7 @@
 """`umusic upload`: sends WAVs to a server, with a bar for each on a terminal."""
 
 import contextlib
+import os
 import stat
 import sys
 import time
@@ -67,11 +68,9 @@ class _Batch:
         self._bytes = 0
         self._began = time.monotonic()
         self._out = Console(highlight=False, markup=False, soft_wrap=True)
-        self._err = (
-            self._out
-            if self._out.is_terminal
-            else Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        )
+        self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        if self._out.is_terminal and self._err.is_terminal:
+            self._err = self._out  # which knows how to print above a bar
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             # The default's colours are all one where there are but sixteen.
@@ -139,5 +138,5 @@ def _opened(file: str) -> Iterator[tuple[BufferedIOBase, int | None]]:
         yield cast(BufferedIOBase, sys.stdin.buffer), None
         return
     with Path(file).open("rb") as opened:
-        status = Path(file).stat()
+        status = os.fstat(opened.fileno())
         yield opened, status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -23,7 +23,7 @@ _COLUMNS = "{:36}  {:>9}  {:>15}  {:>12}  {:20}  {}"
 @app.command()
 def add(name: Annotated[str, typer.Argument(help="The new user's name.")]) -> None:
     """Makes a user, and tells its token: only now. Also where registration is closed."""
-    _tell_token(*run(lambda opened: opened.users.register(name)))
+    _tell_token(*run(lambda opened: opened.users.register(name), create=True))
 
 
 @app.command("list")

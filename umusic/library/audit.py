@@ -77,8 +77,11 @@ class Audit:
         async for finding in self._check_files():
             yield finding
         leftovers = self._media.leftovers()
-        while file := await asyncio.to_thread(next, leftovers, None):
-            if await self._is_abandoned(file):
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(leftovers, _BATCH))):
+            free = await asyncio.to_thread(_free, batch)
+            # Whoever has just made one had been about to lock it.
+            await asyncio.sleep(_PAUSE if free else 0)
+            for file in await asyncio.to_thread(_free, free):
                 yield Finding(Fault.UNFINISHED, file.user_id, file.record_id)
 
     async def is_plausible(self) -> bool:
@@ -159,16 +162,6 @@ class Audit:
             return Fault.UNREADABLE
         return None
 
-    async def _is_abandoned(self, file: Leftover) -> bool:
-        """Whether nobody has the lock, nor had just been about to take it."""
-        for pause in (0, _PAUSE):
-            await asyncio.sleep(pause)
-            free = await asyncio.to_thread(file.claim)
-            file.release()
-            if not free:
-                return False
-        return True
-
     async def _finish_off(self, file: Leftover) -> bool:
         if await self._records.holds(file.user_id, file.record_id) is None:
             # What the sweep leaves alone: of another database, or of a user who is gone.
@@ -199,3 +192,13 @@ class Audit:
             return True
         finally:
             file.release()
+
+
+def _free(files: Sequence[Leftover]) -> list[Leftover]:
+    """Those of the files that are there and that nobody has locked."""
+    free = []
+    for file in files:
+        if file.claim():
+            free.append(file)
+        file.release()
+    return free

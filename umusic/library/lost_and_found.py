@@ -33,13 +33,14 @@ class LostAndFound:
     def add_file(self, path_in_root: str) -> None:
         """Takes a file over, if it is there; one of the same name that came earlier stays."""
         source, target = self._root / path_in_root, self._directory / path_in_root
-        if not source.exists():
+        if not os.path.lexists(source):
             return
         self._make(self._directory)
         self._make(target.parent)
-        if target.exists():
+        if os.path.lexists(target):
             target = target.with_stem(f"{target.stem}-{uuid.uuid4()}")
-        source.rename(target)
+        with contextlib.suppress(FileNotFoundError):  # its owner came first
+            source.rename(target)
         sync_directory(target.parent)
         with contextlib.suppress(OSError):
             source.parent.rmdir()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from umusic.errors import NoSpace, StartError
+from umusic.errors import MediaAway, NoSpace, StartError
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Media:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._identity: tuple[int, int] | None = None
 
     def prepare(self) -> None:
         """Makes the directory if need be and tries what is done with files in it.
@@ -47,6 +48,7 @@ class Media:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            self._identity = _identity(self.root)
             self.check_writable()
         except OSError as exc:
             raise StartError(
@@ -54,13 +56,20 @@ class Media:
                 "directory that this user may write to, on a file system that has hard links."
             ) from exc
 
+    def check_mounted(self) -> None:
+        """Raises MediaAway if the directory is not the one of the start, as when its volume has
+        been unmounted: what was written then, or taken for missing, would be wrong later."""
+        if self._identity is not None and _identity(self.root) != self._identity:
+            raise MediaAway from FileNotFoundError(f"{self.root} is not that of the start")
+
     def check_present(self) -> None:
         """Raises StartError if the directory is not there, as when its volume is not mounted."""
         if not self.root.is_dir():
             raise StartError(f"UMUSIC_MEDIA_DIR: {self.root} is no directory. Is it mounted?")
 
     def check_writable(self) -> None:
-        """Writes, links and removes an empty file. Raises OSError if that fails."""
+        """Writes, links and removes an empty file. Raises MediaAway, or OSError if that fails."""
+        self.check_mounted()
         probe = self.root / f".probe-{uuid.uuid4()}"
         link = probe.with_suffix(".link")
         probe.touch()
@@ -78,8 +87,9 @@ class Media:
         """Makes the empty, locked `.part` of a new record.
 
         Raises:
-            NoSpace: the volume is full.
+            NoSpace: the volume is full; MediaAway: it is not there.
         """
+        self.check_mounted()
         with _out_of_room():
             return PartFile(self.root, user_id, record_id)
 
@@ -281,6 +291,14 @@ class Leftover(_RecordFile):
     def is_published(self) -> bool:
         """Whether it has its final name already."""
         return self._final.exists()
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _uuid(text: str) -> uuid.UUID | None:

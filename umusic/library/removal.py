@@ -42,7 +42,7 @@ class Removal:
         Raises:
             RecordUnknown: it is not there any more.
             RecordBusy: somebody else is removing it, and does not come to an end.
-            Unavailable: the media directory cannot be written to.
+            Unavailable: the media directory cannot be written to, or is away.
             CommitUncertain: the database went away; the row may be gone. The sweep sees to it.
         """
         if not await self._remove(record.user_id, [record.id]):
@@ -86,6 +86,7 @@ class Removal:
         # Not by asyncio.timeout(), which would leave a thread behind that marks on.
         deadline = time.monotonic() + _PATIENCE
         try:
+            await asyncio.to_thread(self._media.check_mounted)
             while not await asyncio.to_thread(_mark_all, files):
                 if time.monotonic() > deadline:
                     raise RecordBusy
