@@ -1,8 +1,8 @@
 """PostgreSQL and ffmpeg out of wheels, for when nothing is configured.
 
 The PostgreSQL is the real one; only its binaries come from the wheel, the launcher is ours. It
-listens on a Unix socket alone, lets in by peer authentication this user alone, and dies with this
-process, however that dies.
+listens on a Unix socket alone, lets in by peer authentication this user and root alone, and dies
+with this process, however that dies.
 """
 
 import contextlib
@@ -60,47 +60,31 @@ def postgres(
 ) -> Iterator[str]:
     """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be and `create` allows.
 
-    Yields SQLAlchemy's URL of the database. If another umusic already runs it, that one is
-    shared, should `share` allow it; and who may share waits at the end for those who share with
-    it. `options` are settings of postgresql.conf. Call it from the main thread: the server dies
-    with the thread that started it.
+    Yields SQLAlchemy's URL of the database. If another umusic runs it already, that one is shared,
+    should `share` allow it; whoever may share waits at the end for those that share with it.
+    `options` are settings of postgresql.conf. Call it from the main thread: the server dies with
+    the thread that started it.
 
     Raises:
         StartError: it cannot be run, or another umusic runs it, or there is none.
     """
     data_dir = data_dir.absolute()
     if not create and not (data_dir / "postgres").exists():
-        raise StartError(
-            f"There is no umusic in {data_dir}: change to the directory it is in, or set "
-            "UMUSIC_DATA_DIR or UMUSIC_DATABASE_URL."
-        )
+        raise StartError(f"There is no umusic in {data_dir}: see UMUSIC_DATA_DIR.")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         sharers, lock = (data_dir / "sharers.lock").open("w"), (data_dir / "lock").open("w")
     except OSError as exc:
         raise StartError(
-            f"UMUSIC_DATA_DIR: {data_dir} cannot be written to ({exc.strerror}). Make it a "
-            "directory that this user may write to."
+            f"UMUSIC_DATA_DIR: {data_dir} cannot be written to ({exc.strerror}). Is it yours?"
         ) from exc
     # Let go of in this order: whoever then gets `sharers` finds `lock` free.
     with sharers, lock:
         place = _Place.of(data_dir)
-        deadline = time.monotonic() + _START_SECONDS
-        # Whoever has the lock may be starting, running, or about to end.
-        while not _try_lock(lock):
-            if not share:
-                raise StartError(
-                    f"Another umusic runs on {data_dir}, a server or a command: let it end or stop "
-                    "it, or set UMUSIC_DATA_DIR."
-                )
-            fcntl.flock(sharers, fcntl.LOCK_SH)
-            if socket_dir := _ready(place):
-                yield _url(socket_dir)
-                return
-            fcntl.flock(sharers, fcntl.LOCK_UN)
-            if time.monotonic() > deadline:
-                raise _failure(f"another umusic holds {data_dir} and does not start it")
-            time.sleep(_POLL_SECONDS)
+        shared = _lock_or_share(place, lock, sharers if share else None)
+        if shared is not None:
+            yield _url(shared)
+            return
         with (data_dir / "postgres.lock").open("w") as server_lock:
             _await_end_of_former(place, server_lock)
             if not place.cluster.exists():
@@ -115,6 +99,25 @@ def postgres(
                 finally:
                     if share:
                         fcntl.flock(sharers, fcntl.LOCK_EX)  # once nobody shares it any more
+
+
+def _lock_or_share(place: "_Place", lock: IO[str], sharers: IO[str] | None) -> Path | None:
+    """Takes the lock; or, as one of the sharers, the socket of the umusic that has it, whose
+    PostgreSQL may be starting, running, or about to end."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not _try_lock(lock):
+        if sharers is None:
+            raise StartError(
+                "Another umusic runs here, a server or a command: stop it, or set UMUSIC_DATA_DIR."
+            )
+        fcntl.flock(sharers, fcntl.LOCK_SH)
+        if socket_dir := _ready(place):
+            return socket_dir
+        fcntl.flock(sharers, fcntl.LOCK_UN)
+        if time.monotonic() > deadline:
+            raise _failure("another umusic holds it, and does not start it")
+        time.sleep(_POLL_SECONDS)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,13 +311,12 @@ def _await_ready(place: _Place, server: "subprocess.Popen[bytes]") -> None:
 
 def _ready(place: _Place, pid: int | None = None) -> Path | None:
     """The directory of the socket, if the server, or that of this number, is ready."""
-    try:
+    lines: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
         lines = (place.cluster / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
-        return None
     current = pid is None or lines[:1] == [str(pid)]
-    ready = len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
-    return Path(lines[_SOCKET_LINE]) if current and ready else None
+    ready = current and len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
+    return Path(lines[_SOCKET_LINE]) if ready else None
 
 
 def _await_end_of_former(place: _Place, server_lock: IO[str]) -> None:
