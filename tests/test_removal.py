@@ -68,7 +68,7 @@ async def test_a_crash_after_the_row_has_gone_leaves_a_file_that_is_swept(
 
     def die(file: media.DoomedFile) -> None:
         if discarded:
-            file._final.unlink()
+            file.final.unlink()
         file.release()
         raise Crash
 

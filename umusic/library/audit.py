@@ -9,8 +9,9 @@ import enum
 import itertools
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from umusic.library.lost_and_found import LostAndFound
 from umusic.library.media import Leftover, Media
@@ -18,6 +19,8 @@ from umusic.library.models import Record
 from umusic.library.records import Records
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _BATCH = 200
 _FIRST = uuid.UUID(int=0)
@@ -77,7 +80,7 @@ class Audit:
         async for finding in self._check_files():
             yield finding
         leftovers = self._media.leftovers()
-        while batch := await asyncio.to_thread(lambda: list(itertools.islice(leftovers, _BATCH))):
+        while batch := await _next(leftovers, _BATCH):
             free = await asyncio.to_thread(_free, batch)
             # Whoever has just made one had been about to lock it.
             await asyncio.sleep(_PAUSE if free else 0)
@@ -93,8 +96,7 @@ class Audit:
             total += len(records)
             if any(fault is not Fault.FILE_MISSING for fault in faults):
                 return True
-        files = await asyncio.to_thread(lambda: list(itertools.islice(self._media.settled(), 2)))
-        return total <= 1 and len(files) <= 1
+        return total <= 1 and len(await _next(self._media.settled(), 2)) <= 1
 
     async def repair(self, finding: Finding) -> bool:
         """Makes both sides agree, by taking what cannot be served out of the library and into the
@@ -128,7 +130,7 @@ class Audit:
 
     async def _check_files(self) -> AsyncIterator[Finding]:
         files = self._media.settled()
-        while batch := await asyncio.to_thread(lambda: list(itertools.islice(files, _BATCH))):
+        while batch := await _next(files, _BATCH):
             # Only now: a file is settled once its row is committed. And then once more, because a
             # row may have been deleted since.
             owners = await self._records.owners([record_id for _, record_id in batch])
@@ -192,6 +194,11 @@ class Audit:
             return True
         finally:
             file.release()
+
+
+async def _next(items: Iterator[T], count: int) -> list[T]:
+    """The next `count` items of a walk through directories; fewer at its end."""
+    return await asyncio.to_thread(lambda: list(itertools.islice(items, count)))
 
 
 def _free(files: Sequence[Leftover]) -> list[Leftover]:

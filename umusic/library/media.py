@@ -81,7 +81,7 @@ class Media:
 
     def path_in_root(self, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
         """Where a published file lies, as a path relative to the root."""
-        return f"{user_id}/{record_id}.mp3"
+        return str(_RecordFile(self.root, user_id, record_id).final.relative_to(self.root))
 
     def create(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "PartFile":
         """Makes the empty, locked `.part` of a new record.
@@ -105,14 +105,14 @@ class Media:
     def size(self, user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
         """The bytes of a published file; None if there is none."""
         try:
-            return (self.root / self.path_in_root(user_id, record_id)).stat().st_size
+            return _RecordFile(self.root, user_id, record_id).final.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def measure(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Stored | None:
         """Reads a published file to its end; None if there is none."""
         try:
-            with (self.root / self.path_in_root(user_id, record_id)).open("rb") as file:
+            with _RecordFile(self.root, user_id, record_id).final.open("rb") as file:
                 return _measure(file.fileno())
         except FileNotFoundError:
             return None
@@ -126,11 +126,9 @@ class Media:
 
     def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
         """Whether a file is there that nobody is publishing or removing at the moment."""
-        part = _RecordFile(self.root, user_id, record_id).path
+        file = _RecordFile(self.root, user_id, record_id)
         # In this order: who removes a file takes its `.part` away last.
-        return not part.exists() and os.path.lexists(
-            self.root / self.path_in_root(user_id, record_id)
-        )
+        return not file.path.exists() and os.path.lexists(file.final)
 
     def leftovers(self, user_id: uuid.UUID | None = None) -> Iterator["Leftover"]:
         """All `.part` files, of one user or of all, one at a time, also those of live uploads."""
@@ -172,7 +170,7 @@ class _RecordFile:
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         self._directory = root / str(user_id)
         self.path = self._directory / f".{record_id}.part"
-        self._final = self._directory / f"{record_id}.mp3"
+        self.final = self._directory / f"{record_id}.mp3"
         self._file = -1
 
     def settle(self) -> None:
@@ -186,7 +184,7 @@ class _RecordFile:
         """Removes the file, under whichever name, and its directory if that is empty now."""
         try:
             # The .part last: it is what marks the other for the sweep, should this be cut short.
-            self._final.unlink(missing_ok=True)
+            self.final.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
@@ -218,7 +216,7 @@ class PartFile(_RecordFile):
             os.utime(self._file, (modified, modified))
             stored = _measure(self._file)
             os.fsync(self._file)
-            self._final.hardlink_to(self.path)
+            self.final.hardlink_to(self.path)
             sync_directory(self._directory)
         return stored
 
@@ -250,9 +248,9 @@ class DoomedFile(_RecordFile):
         """Locks the file and gives it its `.part` name back, so that the sweep looks at it should
         this be cut short. False if somebody else has the lock. A missing file is no trouble."""
         try:
-            self._file = os.open(self._final, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(self.final, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.path.hardlink_to(self._final)
+            self.path.hardlink_to(self.final)
         except BlockingIOError:
             self.release()
             return False
@@ -290,7 +288,7 @@ class Leftover(_RecordFile):
 
     def is_published(self) -> bool:
         """Whether it has its final name already."""
-        return self._final.exists()
+        return self.final.exists()
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:
