@@ -1,6 +1,7 @@
 """The route table, and the services that the handlers get: the composition root."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
 log = logging.getLogger("umusic.access")
 
 
-#: The handlers of a path by the methods they are for ("GET, HEAD"), each with what it needs.
-Targets = dict[str, tuple[type[BaseHandler], dict[str, Any]]]
+#: The handlers of a path by the methods they are for, each with what it needs.
+Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
+_READ = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def make_app(settings: Settings, services: Services) -> Application:
     for path, targets in _routes(settings, services).items():
         for methods, (handler, needs) in targets.items():
             rules.append(Rule(_Route(f"{path}/?", methods), handler, {**common, **needs}))
-        allow = {"allow": ", ".join(sorted(", ".join(targets).split(", ")))}
+        allow = {"allow": ", ".join(sorted(itertools.chain(*targets)))}
         rules.append(Rule(PathMatches(f"{path}/?"), MethodHandler, {**common, **allow}))
     return Application(
         rules,
@@ -148,39 +150,39 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     account = {**owner, **removal, "quota": settings.user_quota_bytes}
     ready = {"database": services.database, "media": services.media}
     table: dict[str, Targets] = {
-        "/user": {"GET, HEAD, DELETE": (AccountHandler, account)},
-        "/user/token": {"POST": (TokenHandler, owner)},
-        "/records": {"GET, HEAD": (RecordsHandler, {**owner, **records})},
-        "/record": {"PATCH, DELETE": (OwnRecordHandler, {**owner, **records, **removal})},
-        "/record/info": {"GET, HEAD": (InfoHandler, records)},
-        "/healthz": {"GET, HEAD": (HealthHandler, {})},
-        "/readyz": {"GET, HEAD": (ReadyHandler, ready)},
-        "/problems/([a-z0-9-]+)": {"GET, HEAD": (ProblemHandler, {})},
+        "/user": {(*_READ, "DELETE"): (AccountHandler, account)},
+        "/user/token": {("POST",): (TokenHandler, owner)},
+        "/records": {_READ: (RecordsHandler, {**owner, **records})},
+        "/record": {("PATCH", "DELETE"): (OwnRecordHandler, {**owner, **records, **removal})},
+        "/record/info": {_READ: (InfoHandler, records)},
+        "/healthz": {_READ: (HealthHandler, {})},
+        "/readyz": {_READ: (ReadyHandler, ready)},
+        "/problems/([a-z0-9-]+)": {_READ: (ProblemHandler, {})},
     }
     for registering in REGISTERING:
-        table.setdefault(registering.path, {})["POST"] = (
+        table.setdefault(registering.path, {})[("POST",)] = (
             RegistrationHandler,
             {**register, "dialect": registering},
         )
     for uploading in UPLOADING:
-        table.setdefault(uploading.path, {})["POST, PUT"] = (
+        table.setdefault(uploading.path, {})["POST", "PUT"] = (
             UploadHandler,
             {**upload, "dialect": uploading},
         )
     for path in DOWNLOAD_PATHS:
-        table[path]["GET, HEAD"] = (RecordHandler, download)
+        table[path][_READ] = (RecordHandler, download)
     # `curl -T take.wav …/record/` appends the file's name, whatever it is.
     for path in ("/record/info", "/record/[^/]+"):
-        table.setdefault(path, {})["PUT"] = (UploadHandler, {**upload, "dialect": RECORD})
+        table.setdefault(path, {})[("PUT",)] = (UploadHandler, {**upload, "dialect": RECORD})
     return table
 
 
 class _Route(Matcher):
     """A path by some of its methods."""
 
-    def __init__(self, path: str, methods: str) -> None:
+    def __init__(self, path: str, methods: tuple[str, ...]) -> None:
         self._path = PathMatches(path)
-        self._methods = methods.split(", ")
+        self._methods = methods
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """The path's arguments, if path and method are meant."""

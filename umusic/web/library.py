@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from umusic.errors import Forbidden, InvalidField
-from umusic.library.models import Record
 from umusic.library.names import record_name, search_text
 from umusic.library.records import Records
 from umusic.library.removal import Removal
@@ -41,9 +40,7 @@ class RecordsHandler(OwnerHandler):
         items = [Metadata.of(record, self.link_of(record)) for record in found]
         self.reply(200, Page(items=items, next=following))
 
-    async def head(self) -> None:
-        """The same without a body."""
-        await self.get()
+    head = get
 
     def _limit(self) -> int:
         text = self.query("limit") or str(DEFAULT_LIMIT)
@@ -69,9 +66,7 @@ class InfoHandler(BaseHandler):
         # Who has a link need not know who files what with whom.
         self.reply(200, metadata.model_dump(mode="json", exclude={"uploader"}))
 
-    async def head(self) -> None:
-        """The same without a body."""
-        await self.get()
+    head = get
 
 
 class OwnRecordHandler(OwnerHandler):
@@ -87,7 +82,9 @@ class OwnRecordHandler(OwnerHandler):
 
     async def admit(self) -> None:
         await super().admit()
-        self._record = await self._own_record()
+        self._record = await self._records.find(*record_named(self.query))
+        if self._record.user_id != self.user.id:
+            raise Forbidden("This record is in another user's library.")
 
     async def patch(self) -> None:
         """Renames the record and tells its metadata."""
@@ -104,9 +101,3 @@ class OwnRecordHandler(OwnerHandler):
         """Removes the record and its file."""
         await self._removal.remove_record(self._record)
         self.set_status(204)
-
-    async def _own_record(self) -> Record:
-        record = await self._records.find(*record_named(self.query))
-        if record.user_id != self.user.id:
-            raise Forbidden("This record is in another user's library.")
-        return record

@@ -43,9 +43,7 @@ class ReadyHandler(BaseHandler):
             raise Unavailable("The media directory cannot be written to.") from exc
         self.reply(200, Health(status="ready"))
 
-    async def head(self) -> None:
-        """The same without a body."""
-        await self.get()
+    head = get
 
 
 class ProblemHandler(BaseHandler):

@@ -68,14 +68,15 @@ class UploadHandler(BaseHandler):
         self._size = max((self.framing.length or 0) - (0 if raw else MAX_FORM_BYTES), 0)
         self._keeper.check_size(self._size)
         self._keeper.check_open()
+        credentials = self._credentials()
         if raw:
-            sender = await self._credentials().authenticate(self._users)
+            sender = await credentials.authenticate(self._users)
             if self.framing.length == 0:
                 raise NoSound(_EMPTY)
             disposition = self.request.headers.get("Content-Disposition", "")
             await self._begin(*sender, filename_of(as_utf8(disposition)))
-        elif self._credentials().complete:
-            await self._credentials().authenticate(self._users)
+        elif credentials.complete:
+            await credentials.authenticate(self._users)
 
     async def receive(self, data: bytes) -> None:
         for event in self._body.feed(data):
@@ -103,9 +104,7 @@ class UploadHandler(BaseHandler):
         receipt = Metadata.of(record, link).model_dump(mode="json")
         self.reply(201, link if members is None else {**receipt, **dict.fromkeys(members, link)})
 
-    async def put(self) -> None:
-        """The same: `curl -T` sends PUT."""
-        await self.post()
+    put = post  # `curl -T` sends PUT
 
     async def clean_up(self) -> None:
         # A client that leaves after its last byte has sent all: then the record is kept.
@@ -141,8 +140,9 @@ class UploadHandler(BaseHandler):
         return uuid_field(field.name, field.value) != self._owner_id
 
     async def _begin_file(self, file: FileStart) -> None:
-        if self._credentials().complete:
-            await self._begin(*await self._credentials().authenticate(self._users), file.filename)
+        credentials = self._credentials()
+        if credentials.complete:
+            await self._begin(*await credentials.authenticate(self._users), file.filename)
         else:
             self._passed_over = 0
 
