@@ -157,8 +157,7 @@ def load() -> Settings:
     try:
         settings = Settings()
     except ValidationError as exc:
-        faults += [_fault(error["loc"], error["msg"]) for error in exc.errors()]
-        raise StartError("\n".join(dict.fromkeys(faults))) from exc
+        raise StartError("\n".join([*faults, *_faults(exc)])) from exc
     if faults:
         raise StartError("\n".join(faults))
     return settings
@@ -177,8 +176,7 @@ def load_client(**options: str | None) -> ClientSettings:
         _check_config_file()
         return ClientSettings(**given)  # type: ignore[arg-type]
     except ValidationError as exc:
-        faults = [_fault(error["loc"], error["msg"]) for error in exc.errors()]
-        raise StartError("\n".join(dict.fromkeys(faults))) from exc
+        raise StartError("\n".join(_faults(exc))) from exc
     except (OSError, ValueError) as exc:
         raise StartError(f"{config_file()} cannot be read: {exc}.") from exc
 
@@ -213,6 +211,8 @@ def _unknown_names() -> list[str]:
     ]
 
 
-def _fault(location: tuple[str | int, ...], message: str) -> str:
-    name = str(location[0]).upper()
-    return f"{name if name.startswith(PREFIX) else PREFIX + name}: {message}."
+def _faults(exc: ValidationError) -> list[str]:
+    """A line for each, and none twice: a union tells of all its kinds."""
+    found = ((str(error["loc"][0]).upper(), error["msg"]) for error in exc.errors())
+    lines = (f"{PREFIX}{name.removeprefix(PREFIX)}: {message}." for name, message in found)
+    return list(dict.fromkeys(lines))

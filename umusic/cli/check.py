@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from umusic.app import Library
-from umusic.cli.running import run
+from umusic.cli.running import bar, console, run
 from umusic.errors import StartError
 
 
@@ -38,28 +38,28 @@ async def _check(opened: Library, *, repair: bool, deep: bool) -> int:
             f"No record at all has its file in {opened.media.root}, so nothing is repaired. Are "
             "UMUSIC_MEDIA_DIR and UMUSIC_DATABASE_URL right, and is the volume mounted?"
         )
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    out = console()
     found = repaired = 0
-    with _progress(console) as progress:
-        bar = progress.add_task("checking", total=await opened.records.count())
-        findings = opened.audit.check(deep=deep, on_record=lambda: progress.advance(bar))
+    with _progress(out) as progress:
+        task = progress.add_task("checking", total=await opened.records.count())
+        findings = opened.audit.check(deep=deep, on_record=lambda: progress.advance(task))
         async for finding in findings:
             found += 1
             done = repair and await opened.audit.repair(finding)
             repaired += done
             outcome = (" - repaired" if done else " - not repaired") if repair else ""
-            console.print(f"{finding.user_id}/{finding.record_id}: {finding.fault}{outcome}")
-        checked = int(progress.tasks[bar].completed)
+            out.print(f"{finding.user_id}/{finding.record_id}: {finding.fault}{outcome}")
+        checked = int(progress.tasks[task].completed)
     end = f", {repaired:,} repaired" if repair else ""
-    console.print(f"{checked:,} records checked, {found:,} faults found{end}.")
+    out.print(f"{checked:,} records checked, {found:,} faults found{end}.")
     return found - repaired
 
 
-def _progress(console: Console) -> Progress:
+def _progress(out: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(complete_style="green", finished_style="green"),
+        bar(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)

@@ -1,4 +1,4 @@
-"""What the commands share: the database they use, the library in it, and how errors are told."""
+"""What the commands share: how they print, how errors are told, and the library they work on."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn
 
 from umusic import embedded, settings
 from umusic.app import Library, library
@@ -14,6 +16,16 @@ from umusic.library import schema
 from umusic.settings import Settings
 
 T = TypeVar("T")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Prints text as it is: names may look like markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+
+def bar() -> BarColumn:
+    """In green, as the default's colours are all one where there are but sixteen."""
+    return BarColumn(complete_style="green", finished_style="green")
 
 
 @contextlib.contextmanager

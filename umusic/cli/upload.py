@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
-    BarColumn,
     DownloadColumn,
     Progress,
     TaskID,
@@ -24,7 +22,7 @@ from rich.progress import (
 )
 
 from umusic import settings
-from umusic.cli.running import errors_told
+from umusic.cli.running import bar, console, errors_told
 from umusic.client import Client
 from umusic.errors import StartError, UploadFailed
 
@@ -67,14 +65,13 @@ class _Batch:
         self._failed = 0
         self._bytes = 0
         self._began = time.monotonic()
-        self._out = Console(highlight=False, markup=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._out = console()
+        self._err = console(stderr=True)
         if self._out.is_terminal and self._err.is_terminal:
             self._err = self._out  # which knows how to print above a bar
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
-            # The default's colours are all one where there are but sixteen.
-            BarColumn(complete_style="green", finished_style="green"),
+            bar(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
@@ -87,13 +84,13 @@ class _Batch:
         name = None if file == _STDIN else Path(file).name
         try:
             with _opened(file) as (wav, size):
-                bar = self.progress.add_task(_shown(name or "(pipe)"), total=size)
+                task = self.progress.add_task(_shown(name or "(pipe)"), total=size)
                 try:
                     link = self._client.upload(
-                        wav, size=size, name=name, on_sent=self._advancing(bar)
+                        wav, size=size, name=name, on_sent=self._advancing(task)
                     )
                 finally:
-                    self.progress.remove_task(bar)
+                    self.progress.remove_task(task)
         except (OSError, UploadFailed) as exc:
             self._failed += 1
             why = exc.strerror if isinstance(exc, OSError) else exc
@@ -113,10 +110,10 @@ class _Batch:
             f"{decimal(self._bytes)} sent in {seconds:.1f} s, {speed}/s."
         )
 
-    def _advancing(self, bar: TaskID) -> Callable[[int], None]:
+    def _advancing(self, task: TaskID) -> Callable[[int], None]:
         def advance(count: int) -> None:
             self._bytes += count
-            self.progress.advance(bar, count)
+            self.progress.advance(task, count)
 
         return advance
 
