@@ -182,3 +182,20 @@ def test_a_header_that_never_ends_is_refused_at_once() -> None:
     reader = WavReader(max_header_bytes=1000)
     with pytest.raises(BrokenWav, match="more than 1000 bytes"):
         reader.feed(wav(PCM, before=b"JUNK" + struct.pack("<I", 2**31))[:60])
+
+
+@pytest.mark.parametrize(
+    ("body", "declared"),
+    [
+        (wav(PCM), 50),
+        (rf64(PCM), 50),
+        (wav(PCM, data_size=0, riff_size=0), None),
+        (wav(PCM, data_size=0xFFFFFFFF), None),
+        (wav(PCM, data_size=0x80000000), None),
+    ],
+)
+def test_it_tells_how_much_sound_the_header_promises(body: bytes, declared: int | None) -> None:
+    reader = WavReader()
+    assert reader.declared_frames is None
+    reader.feed(body)
+    assert reader.declared_frames == declared

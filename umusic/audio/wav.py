@@ -105,6 +105,8 @@ class WavReader:
         self.format: WavFormat | None = None
         #: Sample frames handed out so far.
         self.frames = 0
+        #: Sample frames that the header promises, once it is read; None if it leaves that open.
+        self.declared_frames: int | None = None
         self._max_header_bytes = max_header_bytes
         self._max_chunks = max_chunks
         self._chunks = 0
@@ -212,6 +214,8 @@ class WavReader:
         self._stage = "data"
         self._left = None if unknown else size
         self._may_end_early = unknown or size in _PROMISED_SIZES
+        if not self._may_end_early:
+            self.declared_frames = size // self.format.frame_bytes
         self._pad_due = bool(size & 1)
         self._expect(8, self._on_trailing_chunk)
 
