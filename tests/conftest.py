@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -239,9 +240,21 @@ def children(name: str) -> list[int]:
         with contextlib.suppress(OSError):
             pid, _, rest = stat.read_text().partition(" (")
             program, _, fields = rest.rpartition(") ")
-            if name in program and int(fields.split()[1]) == os.getpid():
+            state, parent = fields.split()[:2]
+            if name in program and state != "Z" and int(parent) == os.getpid():
                 found.append(int(pid))
     return found
+
+
+async def stopped_ffmpeg() -> int:
+    """Waits for an ffmpeg and stops it where it is."""
+    async with asyncio.timeout(10):
+        while True:
+            for pid in children("ffmpeg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    return pid
+            await asyncio.sleep(0.002)
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -10,23 +10,27 @@ from umusic.errors import StartError
 
 
 def test_the_command_line_of_a_stereo_wav() -> None:
-    args = encode_args(
-        Path("/bin/ffmpeg"), WavFormat(False, 2, 2, 44100), Mp3Settings(), Path("/m/a.part")
-    )
+    args = encode_args(Path("/bin/ffmpeg"), WavFormat(False, 2, 2, 44100), Mp3Settings())
     assert args == [
         *("/bin/ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"),
-        *("-xerror", "-y", "-protocol_whitelist", "pipe", "-probesize", "32"),
+        *("-xerror", "-protocol_whitelist", "pipe", "-probesize", "32"),
         *("-f", "s16le", "-ar", "44100", "-ch_layout", "0x3", "-i", "pipe:0"),
-        *("-map", "0:a:0", "-map_metadata", "-1"),
-        *("-af", "aformat=sample_fmts=s16p:sample_rates=44100:channel_layouts=stereo"),
-        *("-c:a", "libmp3lame", "-threads", "1", "-q:a", "2"),
-        *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "1", "file:/m/a.part"),
+        *("-map", "0:a:0", "-map_metadata", "-1", "-af"),
+        "aformat=sample_fmts=s16p:sample_rates=44100:channel_layouts=stereo",
+        *("-c:a", "libmp3lame", "-threads", "1", "-q:a", "2", "-reservoir", "0"),
+        *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "0", "pipe:1"),
     ]
+
+
+def test_what_a_resampler_gives_before_the_pre_roll_is_dropped() -> None:
+    wav = WavFormat(False, 2, 2, 88200)
+    args = encode_args(Path("f"), wav, Mp3Settings(), drop=48)
+    assert args[args.index("-af") + 1].endswith(":channel_layouts=stereo,atrim=start_sample=48")
 
 
 def test_a_constant_bit_rate_takes_the_place_of_the_quality() -> None:
     wav = WavFormat(False, 2, 2, 44100)
-    args = encode_args(Path("f"), wav, Mp3Settings(bitrate=128), Path("a"))
+    args = encode_args(Path("f"), wav, Mp3Settings(bitrate=128))
     assert args[args.index("-b:a") + 1] == "128k"
     assert "-q:a" not in args
 
@@ -51,7 +55,7 @@ def test_a_constant_bit_rate_takes_the_place_of_the_quality() -> None:
 def test_samples_become_integers_at_a_rate_and_a_layout_that_mp3_has(
     wav: WavFormat, layout: str, filters: str
 ) -> None:
-    args = encode_args(Path("f"), wav, Mp3Settings(), Path("a"))
+    args = encode_args(Path("f"), wav, Mp3Settings())
     assert args[args.index("-ch_layout") + 1] == layout
     assert args[args.index("-af") + 1] == f"aformat=sample_fmts={filters}"
 
@@ -94,5 +98,5 @@ def test_speakers_that_cannot_be_mixed_are_taken_for_the_usual_ones(
     channels: int, mask: int, layout: str
 ) -> None:
     wav = WavFormat(False, 2, channels, 44100, mask)
-    args = encode_args(Path("f"), wav, Mp3Settings(), Path("a"))
+    args = encode_args(Path("f"), wav, Mp3Settings())
     assert args[args.index("-ch_layout") + 1] == layout

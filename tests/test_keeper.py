@@ -14,17 +14,21 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
 from tests.client import Account, Client, as_json
-from tests.conftest import call_apart, children, wait_for
+from tests.conftest import call_apart, children, stopped_ffmpeg, wait_for
 from tests.test_uploads import assert_nothing_kept
-from tests.wavs import fmt, take, tone, wav
+from tests.wavs import fmt, pieces, take, tone, wav
 from umusic import embedded
 from umusic.app import Services
+from umusic.audio.segments import UNIT, Lengths
 from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
 from umusic.library import schema
 from umusic.library.keeper import Order
 from umusic.library.media import PartFile
 from umusic.library.models import Record
 
+LONG = take(60.0)
+#: Segments of it are encoded before it has ended, for long enough to be seen.
+EAGER = Lengths(shortest=20 * UNIT, longest=20 * UNIT, patience=0)
 ENDLESS = wav(b"", data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF)
 
 
@@ -33,7 +37,7 @@ async def order(services: Services, name: str | None = "take.wav") -> Order:
     return Order(user.id, user.id, name)
 
 
-async def sending(client: Client, account: Account, body: bytes = take(2.0)) -> IOStream:
+async def sending(client: Client, account: Account, body: bytes = LONG) -> IOStream:
     """A connection on which an upload has begun and half of it has been sent."""
     host, _, port = client.site.removeprefix("http://").partition(":")
     stream = await TCPClient().connect(host, int(port))
@@ -49,6 +53,7 @@ async def sending(client: Client, account: Account, body: bytes = take(2.0)) -> 
 async def test_a_client_that_leaves_half_way_leaves_nothing(
     client: Client, services: Services, media_dir: Path
 ) -> None:
+    services.keeper.pool.lengths = EAGER
     stream = await sending(client, await client.register())
     await wait_for(lambda: bool(children("ffmpeg")))
     before = len(asyncio.all_tasks())
@@ -65,9 +70,9 @@ async def test_a_client_that_leaves_after_its_last_byte_has_its_record_kept(
     client: Client, services: Services
 ) -> None:
     account = await client.register()
-    body = take(20.0)
-    stream = await sending(client, account, body)
-    await stream.write(body[len(body) // 2 :])
+    services.keeper.pool.lengths = EAGER
+    stream = await sending(client, account)
+    await stream.write(LONG[len(LONG) // 2 :])
     await wait_for(lambda: bool(children("ffmpeg")))
     stream.close()
     await wait_for(lambda: not services.keeper.live)
@@ -77,7 +82,6 @@ async def test_a_client_that_leaves_after_its_last_byte_has_its_record_kept(
 
 
 @pytest.mark.expects_log("ffmpeg failed with status -9")
-@pytest.mark.expects_log("encoder-failed")
 @pytest.mark.gen_test
 async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
     client: Client, services: Services, media_dir: Path
@@ -85,11 +89,11 @@ async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
     user = await client.register()
 
     async def pieces() -> AsyncIterator[bytes]:
-        yield take(2.0)[:100_000]
-        await wait_for(lambda: bool(children("ffmpeg")))
-        os.kill(children("ffmpeg")[0], signal.SIGKILL)
-        yield take(2.0)[100_000:]
+        yield LONG[: len(LONG) // 2]
+        os.kill(await stopped_ffmpeg(), signal.SIGKILL)
+        yield LONG[len(LONG) // 2 :]
 
+    services.keeper.pool.lengths = EAGER
     response = await client.upload_chunked(user, pieces())
     assert response.code == 503
     assert as_json(response)["type"] == "/problems/encoder-failed"
@@ -100,6 +104,7 @@ async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
 async def test_a_body_shorter_than_its_content_length_leaves_nothing(
     client: Client, services: Services, media_dir: Path
 ) -> None:
+    services.keeper.pool.lengths = EAGER
     stream = await sending(client, await client.register())
     await wait_for(lambda: bool(children("ffmpeg")))
     stream.socket.shutdown(1)
@@ -223,14 +228,26 @@ async def test_the_mp3_grows_while_the_wav_comes_in_and_the_wav_is_never_on_disk
 ) -> None:
     upload = await services.keeper.begin(await order(services))
     await upload.write(ENDLESS)
+    services.keeper.pool.lengths = Lengths(shortest=2 * UNIT, longest=2 * UNIT)
     for _ in range(10):
-        await upload.write(tone(100_000))
+        await upload.write(tone(200_000))
     part = next(media_dir.rglob("*.part"))
-    assert 10_000 < part.stat().st_size < 1_000_000
+    await wait_for(lambda: part.stat().st_size > 10_000)
+    assert part.stat().st_size < 1_000_000
     assert [path for path in media_dir.rglob("*") if path.is_file()] == [part]
     record = await upload.finish()
-    assert record.samples == 1_000_000
+    assert record.samples == 2_000_000
     assert not part.exists()
+
+
+@pytest.mark.gen_test
+async def test_a_short_wav_is_encoded_in_one_piece_however_it_comes_in(services: Services) -> None:
+    services.keeper.pool.lengths = Lengths(patience=0)
+    upload = await services.keeper.begin(await order(services))
+    for piece in pieces(take(18.0), 100_000):
+        await upload.write(piece)
+    assert not children("ffmpeg")
+    assert (await upload.finish()).samples == 18 * 44100
 
 
 @pytest.mark.gen_test
@@ -308,10 +325,10 @@ class TestWithoutPostgres:
         directory, stack, _ = postgres
 
         async def pieces() -> AsyncIterator[bytes]:
-            yield take(2.0)[:100_000]
-            await wait_for(lambda: bool(children("ffmpeg")))
+            yield LONG[:3_000_000]
+            await wait_for(lambda: bool(list(media_dir.rglob("*.part"))))
             stack.close()
-            yield take(2.0)[100_000:]
+            yield LONG[3_000_000:]
 
         response = await client.upload_chunked(user, pieces())
         assert response.code == 503

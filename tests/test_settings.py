@@ -1,5 +1,6 @@
 """The settings."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,23 @@ class TestOfTheClient:
             settings.load_client()
         for word in words:
             assert word in str(caught.value)
+
+
+def test_there_are_as_many_encoders_as_cores_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().encoders == settings.cores()
+    monkeypatch.setenv("UMUSIC_ENCODERS", "3")
+    assert settings.load().encoders == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 2), ("150000 100000", 2), ("100000 100000", 1), ("1000 100000", 1), ("?", 2)],
+)
+def test_a_container_has_as_many_cores_as_its_quota_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    told = tmp_path / "cpu.max"
+    told.write_text(quota + "\n")
+    assert settings.cores(told) == expected
+    assert settings.cores(tmp_path / "missing") == 2

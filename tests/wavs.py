@@ -96,3 +96,28 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
     """`data` in pieces of `size` bytes."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+def signal(kind: str, frames: int, channels: int, rate: int) -> bytes:
+    """Sound that is hard on an encoder that is to go on where another stopped, as PCM of 16 bit."""
+    random = np.random.default_rng(len(kind))
+    seconds = np.arange(frames) / rate
+    noise = random.standard_normal(frames)
+    if kind == "music":
+        pitches = (220, 277.2, 329.6, 440, 880, 1760, 3000)
+        chord = sum(np.sin(2 * math.pi * pitch * seconds) for pitch in pitches)
+        mono = 0.1 * chord * np.exp(-3 * (2 * seconds % 1)) + 0.02 * noise
+    elif kind == "silence":
+        mono = np.zeros(frames)
+    elif kind == "speech":  # syllables and pauses with a little noise
+        syllables = np.maximum(np.sin(2 * math.pi * 0.4 * seconds), 0)
+        syllables *= np.sqrt(np.maximum(np.sin(2 * math.pi * 4 * seconds), 0))
+        voice = 0.2 * np.sign(np.sin(2 * math.pi * 120 * seconds)) + 0.2 * noise
+        mono = syllables * voice + 0.0002 * noise
+    elif kind == "clicks":
+        mono = np.where(np.arange(frames) % round(0.37 * rate) == 0, 0.9, 0.0)
+    else:  # loud, then a click in every second frame: LAME's threshold falls as slowly as it can
+        clicking = np.arange(frames) % 2304 < 300
+        mono = np.where(seconds < 7.3, 0.5, np.where(clicking, 0.9, 0.0002)) * noise
+    sides = [mono, 0.7 * np.roll(mono, 17) + 0.01 * np.abs(mono) * noise][:channels]
+    return (np.clip(np.stack(sides, 1), -1, 1) * 32767).astype("<i2").tobytes()

@@ -13,6 +13,7 @@ from tornado.routing import Matcher, PathMatches, Rule
 from tornado.web import Application, RequestHandler
 
 from umusic.audio.ffmpeg import Mp3Settings
+from umusic.audio.pool import Pool
 from umusic.library.audit import Audit
 from umusic.library.database import Database
 from umusic.library.keeper import Keeper, Limits
@@ -88,7 +89,7 @@ async def services(
             opened.users,
             opened.records,
             opened.media,
-            ffmpeg,
+            Pool(ffmpeg, settings.encoders),
             Mp3Settings(
                 quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
             ),

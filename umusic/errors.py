@@ -5,7 +5,10 @@ its problem type. A more precise sentence can be given as `detail`; what caused 
 chained with `raise … from exc` and goes to the log only.
 """
 
+import contextlib
+import errno
 import inspect
+from collections.abc import Iterator
 
 
 class StartError(Exception):
@@ -309,3 +312,15 @@ class NoSpace(UmusicError):
     """There is no room left on the volume; nothing was kept."""
 
     code = "no-space"
+    ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def out_of_room() -> Iterator[None]:
+    """Turns what the system says of a full volume into NoSpace."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in NoSpace.ERRNOS:
+            raise NoSpace from exc
+        raise

@@ -71,6 +71,17 @@ def _bitrate(value: object) -> object:
     return int(number) if number.isdecimal() else value
 
 
+def cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may use: as it is bound to them, and as far as its control group (a
+    container with limited processors) has a quota."""
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text().split()
+        return min(bound, max(round(int(quota) / int(period)), 1))
+    except (OSError, ValueError):  # there is none, or it says "max"
+        return bound
+
+
 class Settings(BaseSettings):
     """What an operator can set, each as UMUSIC_<NAME> in the environment or in `.env`."""
 
@@ -106,8 +117,10 @@ class Settings(BaseSettings):
     max_upload_bytes: ByteSize = Field(default=ByteSize(16 * 2**30), gt=0, le=2**44)
     #: What a user's MP3s may have together. Unset: there is no quota.
     user_quota_bytes: ByteSize | None = Field(default=None, gt=0, le=2**62)
-    #: Uploads at once; above it 503. Each holds one ffmpeg of 32-50 MB.
+    #: Uploads at once; above it 503.
     max_uploads: int = Field(default=64, ge=1)
+    #: ffmpegs at once, whatever the number of uploads. Unset: as many as there are cores.
+    encoders: int = Field(default_factory=cores, ge=1, le=1024)
     #: Closed: only `umusic user add` makes users.
     registration: Literal["open", "closed"] = "open"
     #: Whether an upload may name another user, in whose library it is filed.

@@ -1,199 +1,291 @@
-"""Sample frames in, an MP3 file out, through an ffmpeg of its own. Knows nothing of uploads.
+"""Sample frames in, an MP3 file out, through several ffmpegs at once. Knows nothing of uploads.
 
-Three verbs: `write` with back-pressure, `finish`, `abort`. Whatever happens, ffmpeg is reaped.
+Three verbs: `write` with back-pressure, `finish`, `abort`. Whatever happens, no ffmpeg is left.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import resource
-import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from umusic.audio import ffmpeg
 from umusic.audio.ffmpeg import Mp3Settings
-from umusic.audio.mp3 import INFO_TAG_BYTES, MIN_PADDING, InfoTag, InfoTagMissing, read_info_tag
+from umusic.audio.info_tag import InfoTag
+from umusic.audio.joiner import Joiner
+from umusic.audio.mp3 import BrokenMp3
+from umusic.audio.pool import Pool, Slot
+from umusic.audio.process import run
+from umusic.audio.segments import Grid, Memory, Segment
 from umusic.audio.wav import WavFormat
-from umusic.errors import EncoderFailed, NoSound, NoSpace
+from umusic.errors import EncoderFailed, NoSound, UmusicError, out_of_room
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which ffmpeg has to take a block, or to end, before it counts as stuck.
-STALL_SECONDS = 60.0
-_STDERR_BYTES = 8192
+#: Seconds that ffmpeg may take for a segment besides those that the segment would play.
+GRACE_SECONDS = 60.0
 #: ffmpeg's resampler gives nothing back for less than about a dozen samples of the lower rate.
 _RESAMPLER_FRAMES = 1024
-#: Below the server's, so that encoding never keeps a download waiting.
-_NICENESS = 10
+#: How many samples it may be off at the end.
+_RESAMPLER_SLACK = 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the MP3 is: rate in Hz, channels, and samples per channel that a decoder gives back."""
+
+    sample_rate: int
+    channels: int
+    samples: int
 
 
 class Encoder:
-    """One running ffmpeg. Make it with `start`."""
+    """One recording on its way to one MP3, cut into segments that are encoded side by side.
+
+    A segment ends when it has its full length and the pool has a slot for it; or earlier, when it
+    is at least `Lengths.shortest` and an encoder has been idle for a moment. So on a fast link
+    segments are long and every core is busy, and on a slow one little is left to be encoded when
+    the last byte comes. If the length of the recording is known, no segment ends so that less than
+    the shortest would be left for the next: a short recording is encoded in one piece.
+    """
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
-        wav: WavFormat,
-        output: Path,
-        stall_seconds: float,
-    ) -> None:
-        assert process.stdin is not None and process.stderr is not None
-        self._process = process
-        self._stdin = process.stdin
-        self._wav = wav
-        self._output = output
-        self._stall_seconds = stall_seconds
-        self._frames = 0
-        self._aborted = False
-        self._stderr = asyncio.create_task(_last_bytes(process.stderr))
-
-    @classmethod
-    async def start(
-        cls,
-        binary: Path,
+        pool: Pool,
         wav: WavFormat,
         mp3: Mp3Settings,
         output: Path,
         *,
-        max_frames: int,
-        stall_seconds: float = STALL_SECONDS,
-    ) -> "Encoder":
-        """Starts ffmpeg on `output`, for at most `max_frames` sample frames.
+        expected: int | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """Starts no ffmpeg yet, but has to be ended by `finish` or `abort`. `output` is an empty
+        file, `expected` the sample frames to come, if that is known.
 
         Raises:
-            EncoderFailed: ffmpeg cannot be started.
+            EncoderFailed: there is no memory.
         """
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *ffmpeg.encode_args(binary, wav, mp3, output),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env={},
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise EncoderFailed from exc
-        encoder = cls(process, wav, output, stall_seconds)
-        try:
-            _restrain(process.pid, max_frames // wav.sample_rate + 1)
-        except OSError as exc:
-            await encoder.abort()
-            raise EncoderFailed from exc
-        return encoder
+        self._pool = pool
+        self._wav = wav
+        self._mp3 = mp3
+        self._output = output
+        self._grace_seconds = grace_seconds
+        self._grid = Grid(wav.sample_rate)
+        self._expected = None if expected is None else self._grid.complete(expected)
+        self._frames = 0
+        self._joiner = Joiner(None if mp3.bitrate else mp3.quality)
+        with _out_of_memory():
+            self._segment = Segment(self._grid, wav)
+        #: How many segments were cut off, and when the last one was.
+        self._cut = 0
+        self._cut_at = time.monotonic()
+        self._aborted = False
+        #: The segments that are not joined yet, in their order.
+        self._encoding: deque[asyncio.Task[None]] = deque()
+        #: Why it cannot go on, once a segment failed or `abort` was called.
+        self._broken: asyncio.Future[UmusicError] = asyncio.get_running_loop().create_future()
+        #: Held while a segment is cut: it is not closed meanwhile.
+        self._cutting = asyncio.Lock()
+        self._encoded: Encoded | None = None
+        pool.join(self)
 
     async def write(self, frames: bytes) -> None:
-        """Gives whole sample frames to ffmpeg, and waits until it has room for more.
+        """Takes whole sample frames, and waits while as much is being encoded as may.
 
         Raises:
-            EncoderFailed, NoSpace: ffmpeg is gone or stuck; call `abort`.
+            EncoderFailed, NoSpace: they cannot be encoded; call `abort`.
         """
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                self._stdin.write(frames)
-                await self._stdin.drain()
-        except (OSError, TimeoutError) as exc:
-            raise await self._failure() from exc
+        self._check()
+        with _out_of_memory():
+            self._segment.samples.append(frames)
         self._frames += len(frames) // self._wav.frame_bytes
+        if self._is_due():
+            await self._cut_off(await self._slot(), self._segment.complete)
 
-    async def finish(self) -> InfoTag:
+    async def finish(self) -> Encoded:
         """Ends the sound, waits for the MP3 and checks that all of the sound is in it.
 
         Raises:
             EncoderFailed, NoSpace: it is not; call `abort`.
+            NoSound: it is too short to be resampled.
         """
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                self._stdin.close()
-                status = await self._process.wait()
-                # Shielded, as a timeout would cancel the task itself.
-                stderr = await asyncio.shield(self._stderr)
-        except (OSError, TimeoutError) as exc:
-            raise await self._failure() from exc
-        # Exit 0 proves little: words on stderr count as failure, and the samples are counted.
-        if status or stderr:
-            raise await self._failure()
-        try:
-            return await asyncio.to_thread(self._settled_tag)
-        except OSError as exc:
-            raise EncoderFailed from exc
+        self._check()
+        slot = await self._slot()
+        self._start(self._segment, None, slot)
+        await self._settled(self._encoding[-1])
+        assert self._encoded is not None
+        self._pool.leave(self)
+        return self._encoded
 
     async def abort(self) -> None:
-        """Kills ffmpeg and waits until it is gone. May be called at any time, more than once."""
-        self._aborted = True
-        # Not Process.kill(): it reaps a child that has just died, behind asyncio's back.
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-        # What is closing already falls with the process; asyncio cannot bear both.
-        if not self._stdin.transport.is_closing():
-            self._stdin.transport.abort()
-        await self._process.wait()
-        # Shielded here as well: who awaits these may be cancelled, they may not.
-        await asyncio.shield(self._stderr)
-        with contextlib.suppress(OSError):
-            await asyncio.shield(self._stdin.wait_closed())
+        """Kills what runs and waits until it is gone. May be called at any time, more than once."""
+        self._pool.leave(self)
+        if not self._aborted:
+            self._aborted = True
+            self._break(EncoderFailed())
+            for task in self._encoding:
+                task.cancel()
+        if self._encoding:
+            await asyncio.wait(self._encoding)
+        async with self._cutting:
+            self._segment.close()
 
-    def _settled_tag(self) -> InfoTag:
-        """Checks that all samples are in the MP3, and makes its tag tell their number.
+    def _is_due(self) -> bool:
+        """Whether the segment is to be cut now."""
+        pool, complete = self._pool, self._segment.complete
+        frame_bytes = self._grid.frame_bytes(self._wav)
+        lengths = pool.lengths.capped(frame_bytes, pool.members + pool.size)
+        left = None if self._expected is None else self._expected - self._segment.first
+        if complete < lengths.shortest or (left is not None and left - complete < lengths.shortest):
+            return False
+        if complete >= lengths.full(left, cut=self._cut, share=pool.share(self)):
+            return True
+        return pool.is_idle and time.monotonic() - self._cut_at >= lengths.patience
 
-        ffmpeg's own padding is wrong by up to 46 samples when the last frame holds no more than
-        46, and its tag's CRC is wrong but for MPEG-1 stereo (seen in 5.1 and 9.0).
-        """
-        with self._output.open("r+b") as file:
-            head = file.read(INFO_TAG_BYTES)
+    async def _slot(self) -> Slot:
+        """Waits for a slot of the pool; before that, if too many segments are not joined yet, for
+        the oldest of them."""
+        while len(self._encoding) > self._pool.size + 1:
+            await self._settled(self._encoding[0])
+        turn = asyncio.ensure_future(self._pool.acquire(self))
+        try:
+            await self._settled(turn)
+        except BaseException:
+            turn.cancel()
+            if turn.done() and not turn.cancelled():
+                turn.result().close()
+            raise
+        return turn.result()
+
+    async def _cut_off(self, slot: Slot, count: int) -> None:
+        """Lets `count` MP3 frames of the segment be encoded; the next one has what is left."""
+        async with self._cutting:
+            segment = self._segment
             try:
-                tag = read_info_tag(head)
-            except InfoTagMissing as exc:
-                raise EncoderFailed from exc
-            if tag.samples == 0 and self._frames < _RESAMPLER_FRAMES:
-                raise NoSound("The WAV holds too little sound to be resampled.")
-            resampled = tag.sample_rate != self._wav.sample_rate
-            settled = tag.padded_to(round(self._frames * tag.sample_rate / self._wav.sample_rate))
-            # LAME always pads by these and less than a frame more, so with any other number a
-            # frame is missing or too many. A resampler may be off by a sample.
-            beyond = settled.padding - MIN_PADDING
-            slack = 2 if resampled else 0
-            if not -slack <= beyond < tag.samples_per_frame + slack:
-                log.error("the MP3 has %d samples instead of %d", tag.samples, settled.samples)
-                raise EncoderFailed
-            file.seek(0)
-            file.write(settled.write_into(head))
-        return settled
+                with _out_of_memory():
+                    await _uninterrupted(self._divide, count)
+                self._check()
+            except BaseException:
+                slot.close()
+                segment.close()
+                raise
+            self._start(segment, count, slot)
 
-    async def _failure(self) -> EncoderFailed | NoSpace:
-        """What to raise, after ffmpeg's end; its own words go to the log."""
-        aborted = self._aborted
-        await self.abort()
-        stderr = (await self._stderr).decode(errors="replace").strip()
-        status = self._process.returncode
-        if not aborted:
-            log.error("ffmpeg failed with status %s: %s", status, stderr or "(no message)")
-        if "No space left" in stderr or status == -signal.SIGXFSZ:
-            return NoSpace()
-        return EncoderFailed()
+    def _divide(self, count: int) -> None:
+        self._segment = self._segment.cut(count)
+
+    def _start(self, segment: Segment, count: int | None, slot: Slot) -> None:
+        """Lets a segment be encoded: `count` MP3 frames, or all to the end."""
+        before = self._encoding[-1] if self._encoding else None
+        task = asyncio.create_task(self._encode(segment, count, slot, before))
+
+        # Not left to the task: it may be cancelled before it begins.
+        def end(_: object) -> None:
+            slot.close()
+            segment.close()
+
+        task.add_done_callback(end)
+        self._encoding.append(task)
+        self._cut += 1
+        self._cut_at = time.monotonic()
+
+    async def _encode(
+        self, segment: Segment, count: int | None, slot: Slot, before: asyncio.Task[None] | None
+    ) -> None:
+        """Encodes a segment, and joins it once those before it are."""
+        try:
+            with _out_of_memory():
+                mp3 = Memory("umusic-mp3")
+            with contextlib.closing(mp3):
+                await self._run(segment, mp3)
+                slot.close()
+                await _uninterrupted(segment.close)
+                if before is not None:
+                    await asyncio.wait({before})
+                if not self._broken.done():
+                    await _uninterrupted(self._join, mp3, segment.pre_roll, count)
+        except UmusicError as exc:
+            self._break(exc)
+        except Exception:
+            log.exception("a segment could not be encoded or joined")
+            self._break(EncoderFailed())
+
+    async def _run(self, segment: Segment, mp3: Memory) -> None:
+        segment.samples.rewind()
+        await run(
+            ffmpeg.encode_args(self._pool.ffmpeg, self._wav, self._mp3, drop=segment.drop),
+            stdin=segment.samples.fd,
+            stdout=mp3.fd,
+            limits=ffmpeg.limits(segment.seconds),
+            seconds=self._grace_seconds + segment.seconds,
+        )
+
+    def _join(self, mp3: Memory, skip: int, count: int | None) -> None:
+        """Writes the frames of the next segment; after the last one the end and the first frame."""
+        with out_of_room(), self._output.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.writelines(self._joiner.join(mp3.read(), skip=skip, count=count))
+            if count is None:
+                file.write(self._joiner.flush())
+                self._encoded, tag = self._summary()
+                file.seek(0)
+                file.write(tag.frame())
+
+    def _summary(self) -> tuple[Encoded, InfoTag]:
+        samples = self._grid.length(self._frames)
+        resampled = self._grid.rate != self._wav.sample_rate
+        try:
+            tag = self._joiner.tag(samples, slack=_RESAMPLER_SLACK if resampled else 0)
+        except BrokenMp3 as exc:
+            if resampled and self._frames < _RESAMPLER_FRAMES:
+                raise NoSound("The WAV holds too little sound to be resampled.") from exc
+            raise
+        return Encoded(tag.stream.sample_rate, tag.stream.channels, samples), tag
+
+    def _break(self, reason: UmusicError) -> None:
+        if not self._broken.done():
+            self._broken.set_result(reason)
+
+    def _check(self) -> None:
+        if self._broken.done():
+            raise self._broken.result()
+
+    async def _settled(self, what: "asyncio.Future[Any]") -> None:
+        """Waits for it, or raises why there is nothing to wait for any more."""
+        await asyncio.wait({what, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+        self._check()
+        while self._encoding and self._encoding[0].done():
+            self._encoding.popleft()
 
 
-def _restrain(pid: int, max_seconds: int) -> None:
-    """Limits a process that has just begun. From outside: code between fork and exec is unsafe
-    in a process with threads."""
-    with contextlib.suppress(ProcessLookupError):
-        inherited = os.getpriority(os.PRIO_PROCESS, pid)
-        os.setpriority(os.PRIO_PROCESS, pid, max(inherited, _NICENESS))
-        for limit, value in ffmpeg.limits(max_seconds).items():
-            _, hard = resource.prlimit(pid, limit)
-            lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(pid, limit, (lower, lower))
-    # Where the kernel groups tasks by session (sched(7), autogroup), niceness counts only within
-    # one, and ffmpeg is alone in its own: the group's niceness is what keeps it back.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
+async def _uninterrupted(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Does it on a thread. Who is cancelled meanwhile still waits for its end: it uses files that
+    are closed or removed then."""
+    done = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    cancelled = None
+    while not done.done():
+        try:
+            await asyncio.wait({done})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled:
+        done.exception()  # nobody else will look at it
+        raise cancelled
+    return done.result()
 
 
-async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
-    """Reads a stream to its end and keeps only the last few kilobytes."""
-    last = b""
-    while block := await stream.read(_STDERR_BYTES):
-        last = (last + block)[-_STDERR_BYTES:]
-    return last
+@contextlib.contextmanager
+def _out_of_memory() -> Iterator[None]:
+    """Turns what the system says of memory and descriptors that it has not into EncoderFailed."""
+    try:
+        yield
+    except OSError as exc:
+        raise EncoderFailed from exc

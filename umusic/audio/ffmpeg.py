@@ -1,12 +1,11 @@
 """ffmpeg's command lines and limits. Pure functions, but for `probe`, which runs it once.
 
 ffmpeg never guesses: it reads raw samples of a format told to it, from its standard input only,
-and its environment is empty.
+writes to its standard output only, and its environment is empty.
 """
 
 import resource
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,30 +49,27 @@ def mp3_sample_rate(rate: int) -> int:
     return min(SAMPLE_RATES, key=lambda known: (abs(known - rate), known))
 
 
-def encode_args(binary: Path, wav: WavFormat, mp3: Mp3Settings, output: Path) -> list[str]:
-    """The command line that reads raw samples of `wav` from stdin and writes the MP3 `output`.
-
-    `output` has to be a seekable file, because the Xing/LAME tag of its first frame is filled in
-    at the end. It begins with that frame: no ID3 tag.
+def encode_args(binary: Path, wav: WavFormat, mp3: Mp3Settings, *, drop: int = 0) -> list[str]:
+    """The command line that reads raw samples of `wav` from stdin and writes bare MP3 frames to
+    stdout: no tags, and no bit reservoir, so that each frame stands alone. The first `drop` samples
+    after resampling are left out.
     """
     # LAME aborts on float samples that are NaN or infinite: it is given integers.
     sample_format = "s16p" if wav.sample_bytes <= 2 else "s32p"
     layout = "mono" if wav.channels == 1 else "stereo"
     rate = mp3_sample_rate(wav.sample_rate)
+    filters = f"aformat=sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}"
+    if drop:
+        filters += f",atrim=start_sample={drop}"
     return [
         str(binary),
-        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-xerror", "-y"),
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-xerror"),
         *("-protocol_whitelist", "pipe", "-probesize", "32"),
         *("-f", wav.sample_format, "-ar", str(wav.sample_rate)),
         *("-ch_layout", f"0x{_channel_mask(wav):X}", "-i", "pipe:0"),
-        *("-map", "0:a:0", "-map_metadata", "-1"),
-        *(
-            "-af",
-            f"aformat=sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}",
-        ),
-        *("-c:a", "libmp3lame", "-threads", "1"),
-        *_rate_control(mp3),
-        *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "1", f"file:{output}"),
+        *("-map", "0:a:0", "-map_metadata", "-1", "-af", filters),
+        *("-c:a", "libmp3lame", "-threads", "1", *_rate_control(mp3), "-reservoir", "0"),
+        *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "0", "pipe:1"),
     ]
 
 
@@ -96,11 +92,11 @@ def _is_mixable(mask: int) -> bool:
     return mask & 0x3 == 0x3 and all(pairs) and mask < _MASK_END
 
 
-def limits(max_seconds: int) -> dict[int, int]:
-    """The resource limits (RLIMIT_… to bytes) of an ffmpeg that encodes at most `max_seconds`."""
+def limits(seconds: float) -> dict[int, int]:
+    """The resource limits (RLIMIT_… to bytes) of an ffmpeg that encodes so many seconds."""
     return {
         resource.RLIMIT_AS: _ADDRESS_SPACE,
-        resource.RLIMIT_FSIZE: max_seconds * _FILE_BYTES_PER_SECOND + 2**20,
+        resource.RLIMIT_FSIZE: round(seconds * _FILE_BYTES_PER_SECOND) + 2**20,
         resource.RLIMIT_CORE: 0,
     }
 
@@ -111,21 +107,20 @@ def probe(binary: Path) -> None:
     Raises:
         StartError: it cannot.
     """
-    with tempfile.TemporaryDirectory(prefix="umusic-") as scratch:
-        wav = WavFormat(floating=False, sample_bytes=2, channels=2, sample_rate=44_100)
-        try:
-            subprocess.run(
-                encode_args(binary, wav, Mp3Settings(), Path(scratch, "probe.mp3")),
-                input=bytes(wav.frame_bytes * wav.sample_rate),
-                capture_output=True,
-                check=True,
-                env={},
-                timeout=_PROBE_SECONDS,
-            )
-        except (OSError, subprocess.SubprocessError) as exc:
-            said = getattr(exc, "stderr", None) or b""
-            reason = said.decode(errors="replace").strip().rpartition("\n")[2] or exc
-            raise StartError(
-                f"ffmpeg at {binary} cannot encode MP3 ({reason}): set UMUSIC_FFMPEG to one of "
-                "version 5.1 or newer with libmp3lame."
-            ) from exc
+    wav = WavFormat(floating=False, sample_bytes=2, channels=2, sample_rate=44_100)
+    try:
+        subprocess.run(
+            encode_args(binary, wav, Mp3Settings()),
+            input=bytes(wav.frame_bytes * wav.sample_rate),
+            capture_output=True,
+            check=True,
+            env={},
+            timeout=_PROBE_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        said = getattr(exc, "stderr", None) or b""
+        reason = said.decode(errors="replace").strip().rpartition("\n")[2] or exc
+        raise StartError(
+            f"ffmpeg at {binary} cannot encode MP3 ({reason}): set UMUSIC_FFMPEG to one of "
+            "version 5.1 or newer with libmp3lame."
+        ) from exc

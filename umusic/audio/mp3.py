@@ -1,109 +1,210 @@
-"""What the first frame of an MP3 tells of the whole: its header and its Xing/LAME tag.
+"""MPEG audio Layer III as bytes: frames, their headers, side information and main data. No I/O.
 
-Sources: ISO/IEC 11172-3 2.4.2.3 and 13818-3 2.4.2.3 (frame header), LAME's VbrTag.c and the
-"MP3 Info Tag revision 1" specification (Xing/Info tag, encoder delay and padding).
+It reads what joining and re-packing need and decodes no sound.
+
+Sources: ISO/IEC 11172-3 2.4.1 and 2.4.2 (header, side information, main_data_begin), ISO/IEC
+13818-3 2.4 (the low sampling frequencies); MPEG-2.5 is Fraunhofer's, 13818-3 with lower rates.
 """
 
-import dataclasses
-import struct
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-_TAG_BYTES = 156
-#: Enough of the start of a file for a frame header, side information and a whole Xing/LAME tag.
-INFO_TAG_BYTES = 4 + 32 + _TAG_BYTES
-
-_MPEG1 = 3
-_SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-#: Rates that MPEG-1, MPEG-2 and MPEG-2.5 Layer III have, in Hz.
-SAMPLE_RATES = tuple(sorted(rate for rates in _SAMPLE_RATES.values() for rate in rates))
+_MPEG1, _MPEG2, _MPEG25 = 3, 2, 0
 _LAYER_III = 1
 _MONO = 3
-#: From the start of the tag: after name, flags, frames, bytes, TOC, quality and 21 bytes of LAME's
-#: part come 12 bits of encoder delay and 12 of padding; the tag's own CRC is its end.
-_DELAYS = 141
-_TAG_CRC = 154
-#: Zeros that LAME appends at least, so that its last frame is decoded whole (lame_encode_flush).
-MIN_PADDING = 576
-#: frames, bytes, table of contents and quality are all there.
-_ALL_FLAGS = 0xF
+_SAMPLE_RATES = {
+    _MPEG1: (44100, 48000, 32000),
+    _MPEG2: (22050, 24000, 16000),
+    _MPEG25: (11025, 12000, 8000),
+}
+#: Rates that MPEG-1, MPEG-2 and MPEG-2.5 Layer III have, in Hz.
+SAMPLE_RATES = tuple(sorted(rate for rates in _SAMPLE_RATES.values() for rate in rates))
+#: By bitrate_index from 1; 0 is free format, 15 is forbidden. kbit/s.
+_BITRATES_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_BITRATES_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+_HEADER_BYTES = 4
+#: What may differ between the frames of one stream: bitrate_index, padding_bit, private_bit and
+#: mode_extension.
+_BITRATE, _PADDING = 0xF000, 0x0200
+_VARYING = _BITRATE | _PADDING | 0x0100 | 0x0030
 
 
-class InfoTagMissing(ValueError):
-    """The bytes do not begin with a Layer III frame that holds a Xing/LAME tag."""
+class BrokenMp3(ValueError):
+    """The bytes are no frames of the stream that they should belong to."""
 
 
-@dataclass(frozen=True, slots=True)
-class InfoTag:
-    """What the first frame says. `encoder_delay` and `padding` are in samples.
+@dataclass(frozen=True)
+class Stream:
+    """What all frames of one stream have in common: their header but for its varying bits."""
 
-    `offset` is where the tag begins in the frame, in bytes.
-    """
+    header: int
 
-    offset: int
-    sample_rate: int
-    channels: int
-    samples_per_frame: int
-    frames: int
-    encoder_delay: int
-    padding: int
+    @classmethod
+    def of(cls, data: bytes) -> "Stream":
+        """Reads the header that `data` begins with.
+
+        Raises:
+            BrokenMp3: it is not that of a Layer III frame, or one protected by a CRC.
+        """
+        header = int.from_bytes(data[:_HEADER_BYTES], "big")
+        version, layer, rate = (header >> 19) & 3, (header >> 17) & 3, (header >> 10) & 3
+        if header >> 21 != 0x7FF or layer != _LAYER_III or version == 1 or rate == 3:
+            raise BrokenMp3("no Layer III frame header")
+        if not header >> 16 & 1:
+            raise BrokenMp3("a protected frame")
+        return cls(header & ~_VARYING)
+
+    @cached_property
+    def version(self) -> int:
+        """The header's ID: 3 is MPEG-1, 2 MPEG-2, 0 MPEG-2.5."""
+        return (self.header >> 19) & 3
+
+    @cached_property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return _SAMPLE_RATES[self.version][(self.header >> 10) & 3]
+
+    @cached_property
+    def channels(self) -> int:
+        """1 or 2."""
+        return 1 if (self.header >> 6) & 3 == _MONO else 2
 
     @property
-    def samples(self) -> int:
-        """Samples per channel that a gapless decoder gives back."""
-        return self.frames * self.samples_per_frame - self.encoder_delay - self.padding
+    def samples_per_frame(self) -> int:
+        """Per channel: two granules of 576, or one at the low sampling frequencies."""
+        return samples_per_frame(self.sample_rate)
 
-    def padded_to(self, samples: int) -> "InfoTag":
-        """The same tag with the padding that makes `samples` of the frames."""
-        return dataclasses.replace(self, padding=self.padding + self.samples - samples)
+    @cached_property
+    def side_bytes(self) -> int:
+        """Length of the side information."""
+        if self.version == _MPEG1:
+            return 17 if self.channels == 1 else 32
+        return 9 if self.channels == 1 else 17
 
-    def write_into(self, head: bytes) -> bytes:
-        """`head`, from which the tag was read, with its delay and padding and a CRC to match.
+    @cached_property
+    def main_data(self) -> int:
+        """Where the main data begins in a frame."""
+        return _HEADER_BYTES + self.side_bytes
 
-        The CRC is CRC-16/ARC over all bytes of the frame before it, as in LAME's PutLameVBR.
+    @cached_property
+    def begin_bits(self) -> int:
+        """Length of main_data_begin, the first field of the side information."""
+        return 9 if self.version == _MPEG1 else 8
+
+    @cached_property
+    def length_shifts(self) -> tuple[int, ...]:
+        """How far right each part2_3_length stands, with the side information as one number."""
+        if self.version == _MPEG1:
+            granules, field = 2, 59
+            first = 18 if self.channels == 1 else 20
+        else:
+            granules, field = 1, 63
+            first = 9 if self.channels == 1 else 10
+        starts = (first + field * number for number in range(granules * self.channels))
+        return tuple(8 * self.side_bytes - 12 - start for start in starts)
+
+    @cached_property
+    def bitrates(self) -> tuple[int, ...]:
+        """kbit/s by bitrate_index - 1."""
+        return _BITRATES_1 if self.version == _MPEG1 else _BITRATES_2
+
+    def bitrate_of(self, frame: bytes) -> int:
+        """The bit rate of a frame of this stream, in kbit/s."""
+        return self.bitrates[(frame[2] >> 4) - 1]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes of a frame without padding, by bitrate_index - 1."""
+        slots = self.samples_per_frame // 8 * 1000
+        return tuple(slots * bitrate // self.sample_rate for bitrate in self.bitrates)
+
+    def frames(self, data: bytes) -> Iterator[bytes]:
+        """Splits `data`, which is to hold whole frames of this stream.
+
+        Raises:
+            BrokenMp3: it does not.
         """
-        changed = bytearray(head)
-        delays = self.encoder_delay << 12 | self.padding
-        changed[self.offset + _DELAYS : self.offset + _DELAYS + 3] = delays.to_bytes(3, "big")
-        crc = _crc16(changed[: self.offset + _TAG_CRC])
-        changed[self.offset + _TAG_CRC : self.offset + _TAG_CRC + 2] = crc.to_bytes(2, "big")
-        return bytes(changed)
+        at = 0
+        while at < len(data):
+            header = int.from_bytes(data[at : at + _HEADER_BYTES], "big")
+            index = (header & _BITRATE) >> 12
+            if header & ~_VARYING != self.header or not 1 <= index <= len(self.sizes):
+                raise BrokenMp3(f"no frame of the stream at byte {at}")
+            end = at + self.sizes[index - 1] + bool(header & _PADDING)
+            if end > len(data):
+                raise BrokenMp3(f"half a frame at byte {at}")
+            yield data[at:end]
+            at = end
 
 
-def read_info_tag(head: bytes) -> InfoTag:
-    """Reads the tag from the first `INFO_TAG_BYTES` of an MP3 that begins with a frame.
+def samples_per_frame(sample_rate: int) -> int:
+    """Samples per channel in a frame of a rate that MP3 has."""
+    return 1152 if sample_rate in _SAMPLE_RATES[_MPEG1] else 576
 
-    Raises:
-        InfoTagMissing: there is no such frame, or no complete tag in it.
+
+class Repacker:
+    """Lays the main data of frames that stand alone end to end, in frames as small as can be.
+
+    Each frame gets the lowest bit rate whose space, with what the frames before it left free (at
+    most what main_data_begin can tell), holds its main data. What LAME puts between the main data
+    of two frames (ancillary data) goes. The decoded samples stay the same.
     """
-    word = int.from_bytes(head[:4], "big")
-    version, layer, rate_index = (word >> 19) & 3, (word >> 17) & 3, (word >> 10) & 3
-    if word >> 21 != 0x7FF or layer != _LAYER_III or version == 1 or rate_index == 3:
-        raise InfoTagMissing("no Layer III frame header")
-    mono = (word >> 6) & 3 == _MONO
-    side_information = (17 if mono else 32) if version == _MPEG1 else (9 if mono else 17)
-    offset = 4 + side_information
-    if len(head) < offset + _TAG_BYTES:
-        raise InfoTagMissing(f"only {len(head)} bytes")
-    name, flags, frames = struct.unpack_from(">4sII", head, offset)
-    if name not in (b"Xing", b"Info") or flags & _ALL_FLAGS != _ALL_FLAGS:
-        raise InfoTagMissing("no Xing tag")
-    delays = int.from_bytes(head[offset + _DELAYS : offset + _DELAYS + 3], "big")
-    return InfoTag(
-        offset=offset,
-        sample_rate=_SAMPLE_RATES[version][rate_index],
-        channels=1 if mono else 2,
-        samples_per_frame=1152 if version == _MPEG1 else 576,
-        frames=frames,
-        encoder_delay=delays >> 12,
-        padding=delays & 0xFFF,
-    )
 
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        #: Bytes for main data by bitrate_index - 1.
+        self._room = [size - stream.main_data for size in stream.sizes]
+        self._most_free = 2**stream.begin_bits - 1
+        #: Bytes free for main data in frames that are not full yet.
+        self._free = 0
+        #: Header and side information of those frames, and their room.
+        self._open: deque[tuple[bytes, int]] = deque()
+        self._main_data = bytearray()
 
-def _crc16(data: bytes | bytearray) -> int:
-    """CRC-16/ARC: polynomial 0x8005, reflected, from 0."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
+    def push(self, frame: bytes) -> list[bytes]:
+        """Takes the next frame; returns those that are full now.
+
+        Raises:
+            BrokenMp3: its main data begins in another frame, or is longer than any frame.
+        """
+        stream = self._stream
+        side_bits = 8 * stream.side_bytes
+        head = int.from_bytes(frame[: stream.main_data], "big")
+        bits = 0
+        for shift in stream.length_shifts:
+            bits += head >> shift & 0xFFF
+        length = (bits + 7) >> 3
+        begin = side_bits - stream.begin_bits
+        if head >> begin & self._most_free:
+            raise BrokenMp3("a frame does not stand alone")
+        index = bisect_left(self._room, length - self._free)
+        if index == len(self._room) or stream.main_data + length > len(frame):
+            raise BrokenMp3("main data longer than a frame")
+        head &= ~((_BITRATE | _PADDING) << side_bits)
+        head |= (index + 1) << (12 + side_bits) | self._free << begin
+        room = self._room[index]
+        self._open.append((head.to_bytes(stream.main_data, "big"), room))
+        self._main_data += frame[stream.main_data : stream.main_data + length]
+        self._free += room - length
+        if self._free > self._most_free:
+            self._main_data += bytes(self._free - self._most_free)
+            self._free = self._most_free
+        return self._full()
+
+    def flush(self) -> list[bytes]:
+        """Fills up what is open, and returns it."""
+        self._main_data += bytes(self._free)
+        self._free = 0
+        return self._full()
+
+    def _full(self) -> list[bytes]:
+        full = []
+        while self._open and len(self._main_data) >= self._open[0][1]:
+            head, room = self._open.popleft()
+            full.append(head + self._main_data[:room])
+            del self._main_data[:room]
+        return full

@@ -12,11 +12,10 @@ import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from umusic.audio.encoder import Encoder
+from umusic.audio.encoder import Encoded, Encoder
 from umusic.audio.ffmpeg import Mp3Settings
-from umusic.audio.mp3 import InfoTag
+from umusic.audio.pool import Pool
 from umusic.audio.wav import WavReader
 from umusic.errors import (
     CommitUncertain,
@@ -80,11 +79,11 @@ class Keeper:
         users: Users,
         records: Records,
         media: Media,
-        ffmpeg: Path,
+        pool: Pool,
         mp3: Mp3Settings,
         limits: Limits,
     ) -> None:
-        self.ffmpeg = ffmpeg
+        self.pool = pool
         self.mp3 = mp3
         self.records = records
         self.media = media
@@ -226,7 +225,7 @@ class Upload:
         self._wav.finish()
         assert self._encoder is not None and self._part is not None
         try:
-            tag = await self._encoder.finish()
+            encoded = await self._encoder.finish()
         except EncoderFailed:
             self._check_alive()
             raise
@@ -234,7 +233,7 @@ class Upload:
             self._check_alive()
             created_at = datetime.datetime.now(datetime.UTC)
             stored = await asyncio.to_thread(self._part.publish, int(created_at.timestamp()))
-            record = self._record(created_at, tag, stored)
+            record = self._record(created_at, encoded, stored)
             await self._commit(record)
             self._keep()
             try:
@@ -264,12 +263,12 @@ class Upload:
             self._check_alive()
             user_id = self._order.user_id
             self._part = await asyncio.to_thread(keeper.media.create, user_id, self._record_id)
-            self._encoder = await Encoder.start(
-                keeper.ffmpeg,
+            self._encoder = Encoder(
+                keeper.pool,
                 wav,
                 keeper.mp3,
                 self._part.path,
-                max_frames=keeper.limits.upload_bytes // wav.frame_bytes,
+                expected=self._wav.declared_frames,
             )
         return self._encoder
 
@@ -307,10 +306,10 @@ class Upload:
         if self._aborted:
             raise Draining
 
-    def _record(self, created_at: datetime.datetime, tag: InfoTag, stored: Stored) -> Record:
+    def _record(self, created_at: datetime.datetime, mp3: Encoded, stored: Stored) -> Record:
         source = self._wav.format
         assert source is not None
-        duration = tag.samples / tag.sample_rate
+        duration = mp3.samples / mp3.sample_rate
         return Record(
             id=self._record_id,
             user_id=self._order.user_id,
@@ -318,10 +317,10 @@ class Upload:
             name=self._order.name,
             created_at=created_at,
             duration=duration,
-            sample_rate=tag.sample_rate,
-            channels=tag.channels,
+            sample_rate=mp3.sample_rate,
+            channels=mp3.channels,
             bitrate=round(stored.size * 8 / duration),
-            samples=tag.samples,
+            samples=mp3.samples,
             size=stored.size,
             sha256=stored.sha256,
             source_format=source.sample_format,

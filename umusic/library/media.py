@@ -7,7 +7,6 @@ may have left, and an `.mp3` alone is never swept. Whoever makes one holds a loc
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import logging
@@ -17,12 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from umusic.errors import MediaAway, NoSpace, StartError
+from umusic.errors import MediaAway, NoSpace, StartError, out_of_room
 
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Media:
             NoSpace: the volume is full; MediaAway: it is not there.
         """
         self.check_mounted()
-        with _out_of_room():
+        with out_of_room():
             return PartFile(self.root, user_id, record_id)
 
     def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
@@ -212,7 +210,7 @@ class PartFile(_RecordFile):
         Raises:
             NoSpace: there is no room; OSError: any other trouble. Call `discard`.
         """
-        with _out_of_room():
+        with out_of_room():
             os.utime(self._file, (modified, modified))
             stored = _measure(self._file)
             os.fsync(self._file)
@@ -258,7 +256,7 @@ class DoomedFile(_RecordFile):
             pass
         except OSError as exc:
             # On a full volume room is made without: at worst a crash leaves a file too many.
-            if exc.errno not in _NO_ROOM:
+            if exc.errno not in NoSpace.ERRNOS:
                 self.release()
                 raise
         return True
@@ -322,13 +320,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _out_of_room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in _NO_ROOM:
-            raise NoSpace from exc
-        raise
