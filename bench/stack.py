@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ FFMPEG = str(ffmpeg_binary())
 #: Ten minutes of it have 105 MB.
 _MUSIC = (
     "aevalsrc='0.3*sin(2*PI*220*t)+0.2*sin(2*PI*(440+50*sin(t))*t)+0.1*random(0)"
-    "|0.3*sin(2*PI*330*t)+0.2*sin(2*PI*110*t)+0.1*random(1)':s=44100:d={seconds}"
+    "|0.3*sin(2*PI*330*t)+0.2*sin(2*PI*110*t)+0.1*random(1)':s={rate}:d={seconds}"
 )
 
 
@@ -89,14 +90,22 @@ def running(**settings: str) -> Iterator[Stack]:
             process.wait(60)
 
 
-def music(path: Path, seconds: int) -> Path:
-    """Writes a stereo WAV of 44.1 kHz and 16 bit."""
-    source = _MUSIC.format(seconds=seconds)
+def music(path: Path, seconds: int, *, rate: int = 44100, codec: str = "pcm_s16le") -> Path:
+    """Writes a stereo WAV."""
+    source = _MUSIC.format(seconds=seconds, rate=rate)
     subprocess.run(
-        [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:a", "pcm_s16le", str(path)],
+        [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:a", codec, str(path)],
         check=True,
     )
     return path
+
+
+def ffmpeg_alone(wav: Path, mp3: Path) -> float:
+    """Seconds that ffmpeg needs for the file by itself, with the same quality."""
+    began = time.perf_counter()
+    command = [FFMPEG, "-v", "error", "-y", "-i", str(wav), "-c:a", "libmp3lame", "-q:a", "2"]
+    subprocess.run([*command, "-threads", "1", str(mp3)], check=True)
+    return time.perf_counter() - began
 
 
 def _register(base: str) -> str:

@@ -1,28 +1,40 @@
-"""Time from first byte to reply of a ten-minute upload ÷ time of the same ffmpeg alone.
+"""Time from first byte to reply of an upload ÷ time of the same ffmpeg alone on the file.
 
-Pairs alternate in one run; the ratio is taken pair by pair, its median told. Then the same upload
-paced at 5 MB/s: the seconds from its last byte to the reply.
+Pairs alternate in one run; the ratio is taken pair by pair, its median told, and the size of the
+MP3 ÷ that of ffmpeg alone. Then the same upload paced at 5 MB/s: the seconds from its last byte to
+the reply. `python -m bench.upload_ratio 100` takes ten times as long: 100 minutes of sound.
 """
 
 import statistics
-import subprocess
+import sys
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.stack import FFMPEG, Stack, music, running
+from bench.stack import Stack, ffmpeg_alone, music, running
 
 PAIRS = 5
 PACE = 5_000_000
 
 
-def ffmpeg_alone(wav: Path, mp3: Path) -> float:
-    """Seconds that ffmpeg needs for the file by itself."""
-    began = time.perf_counter()
-    command = [FFMPEG, "-v", "error", "-y", "-i", str(wav), "-c:a", "libmp3lame", "-q:a", "2"]
-    subprocess.run([*command, "-threads", "1", str(mp3)], check=True)
-    return time.perf_counter() - began
+def compare(stack: Stack, name: str, base: str, wav: Path) -> None:
+    """Prints the figures of one kind of upload."""
+    alone_mp3, pairs, sizes = stack.scratch / "alone.mp3", [], []
+    for _ in range(PAIRS):
+        alone = ffmpeg_alone(wav, alone_mp3)
+        status, seconds, receipt = stack.upload(base, wav)
+        assert status == 201
+        pairs.append((seconds, alone))
+        sizes.append(int(str(receipt["size"])) / alone_mp3.stat().st_size)
+    ratios = [upload / alone for upload, alone in pairs]
+    print(
+        f"{name}, {wav.stat().st_size / 1e6:.0f} MB: upload "
+        f"{statistics.median(u for u, _ in pairs):.2f} s, ffmpeg alone "
+        f"{statistics.median(a for _, a in pairs):.2f} s, ratio {statistics.median(ratios):.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f}), size ratio {max(sizes):.4f}",
+        flush=True,
+    )
 
 
 def lag_when_paced(stack: Stack, base: str, wav: Path) -> float:
@@ -48,24 +60,21 @@ def lag_when_paced(stack: Stack, base: str, wav: Path) -> float:
 def main() -> None:
     """Prints the figures."""
     with running() as stack:
-        wav = music(stack.scratch / "ten.wav", 600)
-        print(f"{wav.stat().st_size / 1e6:.0f} MB")
+        if "100" in sys.argv[1:]:
+            compare(stack, "100 minutes", stack.nginx, music(stack.scratch / "long.wav", 6000))
+            return
+        ten = music(stack.scratch / "ten.wav", 600)
+        compare(stack, "10 minutes, direct", stack.direct, ten)
+        compare(stack, "10 minutes, nginx", stack.nginx, ten)
+        fine = music(stack.scratch / "fine.wav", 600, rate=96_000, codec="pcm_s24le")
+        compare(stack, "10 minutes of 96 kHz and 24 bit, nginx", stack.nginx, fine)
+        fine.unlink()
+        short = music(stack.scratch / "short.wav", 8)
+        compare(stack, "8 seconds, nginx", stack.nginx, short)
         for name, base in (("direct", stack.direct), ("nginx", stack.nginx)):
-            pairs = []
-            for _ in range(PAIRS):
-                alone = ffmpeg_alone(wav, stack.scratch / "alone.mp3")
-                status, seconds, _ = stack.upload(base, wav)
-                assert status == 201
-                pairs.append((seconds, alone))
-            ratios = [upload / alone for upload, alone in pairs]
-            print(
-                f"{name}: upload {statistics.median(u for u, _ in pairs):.2f} s, ffmpeg alone "
-                f"{statistics.median(a for _, a in pairs):.2f} s, ratio "
-                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-            )
-        for name, base in (("direct", stack.direct), ("nginx", stack.nginx)):
-            lag = lag_when_paced(stack, base, wav)
-            print(f"{name}: reply {1000 * lag:.0f} ms after the last byte at {PACE / 1e6:g} MB/s")
+            lags = [lag_when_paced(stack, base, ten) for _ in range(2)]
+            told = " and ".join(f"{1000 * lag:.0f}" for lag in lags)
+            print(f"{name}: reply {told} ms after the last byte at {PACE / 1e6:g} MB/s")
 
 
 if __name__ == "__main__":
