@@ -128,8 +128,8 @@ async def test_any_length_rate_and_format_in_any_number_of_segments_keeps_its_le
     for _ in range(10):
         rate = chance.choice([*SAMPLE_RATES, 6000, 37800, 44056, 88200, 96000, 192000, 384000])
         channels, bits = chance.choice([1, 2, 2, 3, 6, 8]), chance.choice([8, 16, 24, 32])
-        frames = chance.randrange(1024, chance.choice([2_000, 20_000, 8 * rate]))
-        lengths = Lengths(shortest=UNIT, longest=chance.choice([1, 3, 5]) * UNIT, patience=0)
+        frames = chance.randrange(1024, chance.choice([2_000, 20_000, 6 * rate]))
+        lengths = Lengths(shortest=2 * UNIT, longest=chance.choice([2, 3, 5]) * UNIT, patience=0)
         source = WavFormat(False, bits // 8, channels, rate)
         mp3 = Mp3Settings(chance.randrange(10), chance.choice([None, None, 48, 128, 320]))
         data = tone(frames, channels, rate, bits=bits)
