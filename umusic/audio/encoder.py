@@ -167,17 +167,18 @@ class Encoder:
 
     async def _cut_off(self, slot: Slot, count: int) -> None:
         """Lets `count` MP3 frames of the segment be encoded; the next one has what is left."""
-        async with self._cutting:
-            segment = self._segment
-            try:
+        segment = self._segment
+        try:
+            async with self._cutting:
+                self._check()
                 with _out_of_memory():
                     await _uninterrupted(self._divide, count)
                 self._check()
-            except BaseException:
-                slot.close()
-                segment.close()
-                raise
-            self._start(segment, count, slot)
+                self._start(segment, count, slot)
+        except BaseException:
+            slot.close()
+            segment.close()
+            raise
 
     def _divide(self, count: int) -> None:
         self._segment = self._segment.cut(count)
