@@ -50,11 +50,10 @@ class SeekTable:
     def add(self, position: int) -> None:
         """Says where the next frame begins, in bytes."""
         if self._frames % self._step == 0:
+            self._positions.append(position)
             if len(self._positions) == self._MOST:
                 self._positions = self._positions[::2]
                 self._step *= 2
-            if self._frames % self._step == 0:
-                self._positions.append(position)
         self._frames += 1
 
     def contents(self, size: int) -> bytes:

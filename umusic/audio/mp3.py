@@ -159,6 +159,9 @@ class Repacker:
         #: Bytes for main data by bitrate_index - 1.
         self._room = [size - stream.main_data for size in stream.sizes]
         self._most_free = 2**stream.begin_bits - 1
+        self._side_bits = 8 * stream.side_bytes
+        #: How far right main_data_begin stands in header and side information as one number.
+        self._begin = self._side_bits - stream.begin_bits
         #: Bytes free for main data in frames that are not full yet.
         self._free = 0
         #: Header and side information of those frames, and their room.
@@ -172,20 +175,18 @@ class Repacker:
             BrokenMp3: its main data begins in another frame, or is longer than any frame.
         """
         stream = self._stream
-        side_bits = 8 * stream.side_bytes
         head = int.from_bytes(frame[: stream.main_data], "big")
         bits = 0
         for shift in stream.length_shifts:
             bits += head >> shift & 0xFFF
         length = (bits + 7) >> 3
-        begin = side_bits - stream.begin_bits
-        if head >> begin & self._most_free:
+        if head >> self._begin & self._most_free:
             raise BrokenMp3("a frame does not stand alone")
         index = bisect_left(self._room, length - self._free)
         if index == len(self._room) or stream.main_data + length > len(frame):
             raise BrokenMp3("main data longer than a frame")
-        head &= ~((_BITRATE | _PADDING) << side_bits)
-        head |= (index + 1) << (12 + side_bits) | self._free << begin
+        head &= ~((_BITRATE | _PADDING) << self._side_bits)
+        head |= (index + 1) << (12 + self._side_bits) | self._free << self._begin
         room = self._room[index]
         self._open.append((head.to_bytes(stream.main_data, "big"), room))
         self._main_data += frame[stream.main_data : stream.main_data + length]
