@@ -18,8 +18,7 @@ from tornado.ioloop import IOLoop
 
 from tests.conftest import children, stopped_ffmpeg, wait_for
 from tests.decoders import decoded, decoded_samples
-from tests.wavs import fmt, tone, wav
-from tests.wavs import signal as sound
+from tests.wavs import fmt, sound, tone, wav
 from umusic.audio import encoder as encoder_module
 from umusic.audio import process
 from umusic.audio.encoder import Encoded, Encoder

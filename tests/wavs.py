@@ -98,7 +98,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
-def signal(kind: str, frames: int, channels: int, rate: int) -> bytes:
+def sound(kind: str, frames: int, channels: int, rate: int) -> bytes:
     """Sound that is hard on an encoder that is to go on where another stopped, as PCM of 16 bit."""
     random = np.random.default_rng(len(kind))
     seconds = np.arange(frames) / rate
