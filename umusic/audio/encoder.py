@@ -88,6 +88,10 @@ class Encoder:
         self._cut = 0
         self._cut_at = time.monotonic()
         self._aborted = False
+        self._finishing = False
+        #: Memory of a segment that has been encoded: it is filled again in less time than the
+        #: system needs to give it back and find new.
+        self._spare: Memory | None = None
         #: The segments that are not joined yet, in their order.
         self._encoding: deque[asyncio.Task[None]] = deque()
         #: Why it cannot go on, once a segment failed or `abort` was called.
@@ -120,6 +124,8 @@ class Encoder:
         self._check()
         slot = await self._slot()
         self._start(self._segment, None, slot)
+        self._finishing = True
+        await self._close_spare()
         await self._settled(self._encoding[-1])
         assert self._encoded is not None
         self._pool.leave(self)
@@ -137,6 +143,7 @@ class Encoder:
             await asyncio.wait(self._encoding)
         async with self._cutting:
             self._segment.close()
+        await self._close_spare()
 
     def _is_due(self) -> bool:
         """Whether the segment is to be cut now."""
@@ -171,8 +178,9 @@ class Encoder:
         try:
             async with self._cutting:
                 self._check()
+                spare, self._spare = self._spare, None
                 with _out_of_memory():
-                    await _uninterrupted(self._divide, count)
+                    await _uninterrupted(self._divide, count, spare)
                 self._check()
                 self._start(segment, count, slot)
         except BaseException:
@@ -180,8 +188,20 @@ class Encoder:
             segment.close()
             raise
 
-    def _divide(self, count: int) -> None:
-        self._segment = self._segment.cut(count)
+    def _divide(self, count: int, spare: Memory | None) -> None:
+        self._segment = self._segment.cut(count, spare)
+
+    async def _dispose(self, segment: Segment) -> None:
+        """Keeps the memory of an encoded segment for the next one, or gives it back."""
+        wanted = not self._finishing and self._pool.members <= self._pool.size
+        if wanted and self._spare is None:
+            self._spare = segment.samples.emptied()
+        await _uninterrupted(segment.close)
+
+    async def _close_spare(self) -> None:
+        if self._spare is not None:
+            await _uninterrupted(self._spare.close)
+            self._spare = None
 
     def _start(self, segment: Segment, count: int | None, slot: Slot) -> None:
         """Lets a segment be encoded: `count` MP3 frames, or all to the end."""
@@ -208,7 +228,7 @@ class Encoder:
             with contextlib.closing(mp3):
                 await self._run(segment, mp3)
                 slot.close()
-                await _uninterrupted(segment.close)
+                await self._dispose(segment)
                 if before is not None:
                     await asyncio.wait({before})
                 if not self._broken.done():

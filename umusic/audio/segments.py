@@ -5,6 +5,7 @@ before it (the pre-roll, whose frames are dropped) and a little beyond its end (
 """
 
 import os
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
@@ -24,6 +25,8 @@ PRE_ROLL = 4 * UNIT
 _MOST_PRE_ROLL_BYTES = 16 * 2**20
 #: In MP3 frames: LAME looks 224 samples beyond its frame, a resampler some more.
 LOOK_AHEAD = 2
+#: How many times as long as the first segments the others are.
+_OPENING = 4
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,13 @@ class Lengths:
 
     shortest: int = 8 * UNIT
     longest: int = 120 * UNIT
-    most_bytes: int = 40 * 2**20
     budget: int = 256 * 2**20
     patience: float = 0.1
 
     def capped(self, frame_bytes: float, holders: int) -> "Lengths":
         """The same for MP3 frames made of `frame_bytes` of samples, with `holders` segments held in
         memory at most."""
-        most, rolled = min(self.most_bytes, self.budget // holders), pre_roll(frame_bytes)
+        most, rolled = self.budget // holders, pre_roll(frame_bytes)
         longest = min(self.longest, max(int(most / frame_bytes) - rolled - LOOK_AHEAD, rolled))
         return replace(self, longest=longest, shortest=min(self.shortest, longest))
 
@@ -110,21 +112,30 @@ class Lengths:
         """The full length of a segment: `left` MP3 frames are still to be cut, if that is known,
         `cut` segments have been, and `share` may be encoded at once.
 
-        The segments of the whole are as equal as can be, and a multiple of `share`, so that all
-        encoders are done at the same time.
+        The first `share` segments are a quarter as long as the others, so that no encoder waits
+        long for its first one. The others are as equal as can be, and a multiple of `share`, so
+        that all encoders are done at the same time.
         """
+        opening = max(share - cut, 0)
         if left is None:
-            return max(self.shortest, self.longest // share)
-        pieces = cut + -(-left // self.longest)
-        pieces += -pieces % share
-        return max(self.shortest, -(-left // max(pieces - cut, 1)))
+            usual = self.longest // share
+            return max(self.shortest, usual // _OPENING if opening else usual)
+        if cut + -(-left // self.longest) <= share:  # one segment for each is enough
+            return max(self.shortest, -(-left // opening))
+        others = max(-(-(left - opening * self.longest // _OPENING) // self.longest), 1)
+        others += -(max(cut - share, 0) + others) % share
+        usual = left * _OPENING // (opening + _OPENING * others) + 1
+        return max(self.shortest, -(-usual // _OPENING) if opening else usual)
 
 
 class Segment:
     """MP3 frames from `first` on, as the samples they are made of: in memory, not on a disk, from
     where ffmpeg can read them like a file (memfd_create(2)). To be closed."""
 
-    def __init__(self, grid: Grid, wav: WavFormat, first: int = 0) -> None:
+    def __init__(
+        self, grid: Grid, wav: WavFormat, first: int = 0, samples: "Memory | None" = None
+    ) -> None:
+        """`samples` is memory to use again. Raises OSError if there is none to be had."""
         self.first = first
         #: MP3 frames before the first that are encoded with it.
         self.pre_roll = min(first, pre_roll(grid.frame_bytes(wav)))
@@ -132,7 +143,7 @@ class Segment:
         self._wav = wav
         #: Sample frames of the WAV before it.
         self._start, self.drop = grid.start(first - self.pre_roll)
-        self.samples = Memory("umusic-segment")
+        self.samples = samples or Memory("umusic-segment")
 
     @property
     def seconds(self) -> float:
@@ -146,9 +157,10 @@ class Segment:
         complete = self._grid.complete(self._start + frames) - self.first
         return max(complete // UNIT * UNIT, 0)
 
-    def cut(self, frames: int) -> "Segment":
-        """Ends it after so many MP3 frames; returns the next one, which has what is left."""
-        following = Segment(self._grid, self._wav, self.first + frames)
+    def cut(self, frames: int, samples: "Memory | None" = None) -> "Segment":
+        """Ends it after so many MP3 frames; returns the next one, which has what is left, in
+        `samples` if there is memory to use again."""
+        following = Segment(self._grid, self._wav, self.first + frames, samples)
         tail = (following._start - self._start) * self._wav.frame_bytes
         try:
             self.samples.copy(tail, following.samples)
@@ -198,8 +210,16 @@ class Memory:
         return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
 
     def rewind(self) -> None:
-        """Lets whoever gets `fd` read from the start."""
+        """Lets whoever gets `fd` read from the start what has been written, and no more."""
+        os.ftruncate(self.fd, self.size)
         os.lseek(self.fd, 0, os.SEEK_SET)
+
+    def emptied(self) -> "Memory":
+        """The same memory to be filled anew; this one is closed."""
+        emptied = copy(self)
+        emptied.size = 0
+        self.fd = -1
+        return emptied
 
     def close(self) -> None:
         """Gives the memory back. May be called more than once."""

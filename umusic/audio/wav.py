@@ -232,11 +232,15 @@ class WavReader:
             self._left -= len(view)
             if not self._left:
                 self._stage = "trailer"
-        data = self._partial_frame + bytes(view)
-        whole = len(data) - len(data) % self.format.frame_bytes
-        self._partial_frame = data[whole:]
-        self.frames += whole // self.format.frame_bytes
-        return data[:whole]
+        partial = (len(self._partial_frame) + len(view)) % self.format.frame_bytes
+        if partial > len(view):
+            self._partial_frame += view
+            return b""
+        whole = len(view) - partial
+        data = b"".join((self._partial_frame, view[:whole]))
+        self._partial_frame = bytes(view[whole:])
+        self.frames += len(data) // self.format.frame_bytes
+        return data
 
     def _on_trailing_chunk(self, head: bytes) -> None:
         if self._pad_due:

@@ -7,7 +7,6 @@ fails in between, `abort` removes what was made. The WAV itself is never on disk
 import asyncio
 import contextlib
 import datetime
-import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from umusic.errors import (
     TooLarge,
     TooManyUploads,
 )
+from umusic.library.digest import RunningDigest
 from umusic.library.media import Media, PartFile, Stored
 from umusic.library.models import Record
 from umusic.library.records import Records
@@ -166,7 +166,7 @@ class Upload:
         #: Bytes that the library has left for it, once they are known and if there is a quota.
         self._room: int | None = None
         self._size = 0
-        self._sha256 = hashlib.sha256()
+        self._digest = RunningDigest()
         self._part: PartFile | None = None
         self._encoder: Encoder | None = None
         self._aborted = False
@@ -201,7 +201,7 @@ class Upload:
         self._keeper.check_size(self._size)
         with self._order.discretion():
             self._check_room(self._size)
-        hashing = asyncio.get_running_loop().run_in_executor(None, self._sha256.update, data)
+        await self._digest.update(data)
         try:
             frames = self._wav.feed(data)
             if frames:
@@ -210,8 +210,6 @@ class Upload:
         except EncoderFailed:
             self._check_alive()
             raise
-        finally:
-            await hashing
 
     async def finish(self) -> Record:
         """Says that the WAV is complete; returns the committed record.
@@ -233,7 +231,7 @@ class Upload:
             self._check_alive()
             created_at = datetime.datetime.now(datetime.UTC)
             stored = await asyncio.to_thread(self._part.publish, int(created_at.timestamp()))
-            record = self._record(created_at, encoded, stored)
+            record = self._record(created_at, encoded, stored, await self._digest.digest())
             await self._commit(record)
             self._keep()
             try:
@@ -306,7 +304,9 @@ class Upload:
         if self._aborted:
             raise Draining
 
-    def _record(self, created_at: datetime.datetime, mp3: Encoded, stored: Stored) -> Record:
+    def _record(
+        self, created_at: datetime.datetime, mp3: Encoded, stored: Stored, sha256: bytes
+    ) -> Record:
         source = self._wav.format
         assert source is not None
         duration = mp3.samples / mp3.sample_rate
@@ -328,5 +328,5 @@ class Upload:
             source_channels=source.channels,
             source_samples=self._wav.frames,
             source_size=self._size,
-            source_sha256=self._sha256.digest(),
+            source_sha256=sha256,
         )
