@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,9 @@ from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.mp3 import SAMPLE_RATES
 from umusic.audio.pool import Pool
 from umusic.audio.segments import UNIT, Lengths
-from umusic.audio.wav import WavFormat
+from umusic.audio.tags import Tags
+from umusic.audio.wav import WavReader
+from umusic.audio.wav_format import WavFormat
 from umusic.errors import EncoderFailed, NoSound, NoSpace
 
 STEREO = WavFormat(False, 2, 2, 44100)
@@ -73,10 +76,10 @@ async def encode(
     *,
     told: bool = True,
 ) -> Encoded:
-    expected = len(data) // wav.frame_bytes if told else None
+    expected = len(data) // wav.block_bytes if told else None
     encoder = Encoder(pool, wav, mp3, output, expected=expected)
-    for begin in range(0, len(data), 60_000 * wav.frame_bytes):
-        await encoder.write(data[begin : begin + 60_000 * wav.frame_bytes])
+    for begin in range(0, len(data), 60_000 * wav.block_bytes):
+        await encoder.write(data[begin : begin + 60_000 * wav.block_bytes])
     return await encoder.finish()
 
 
@@ -216,6 +219,47 @@ async def test_segments_make_the_same_file_as_one_piece(
     output.write_bytes(b"")
     await encode(Pool(ffmpeg, 2, SHORT), output, source, data, mp3)
     assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "channels"),
+    [
+        ("adpcm_ms", 44_100, 2),
+        ("adpcm_ima_wav", 44_100, 2),
+        ("adpcm_ima_wav", 22_050, 1),
+        ("adpcm_ms", 37_800, 1),
+        ("pcm_alaw", 8_000, 1),
+        ("pcm_mulaw", 48_000, 2),
+    ],
+)
+@pytest.mark.gen_test
+async def test_segments_of_coded_sound_make_the_same_file_as_one_piece(
+    ffmpeg: Path, output: Path, tmp_path: Path, codec: str, rate: int, channels: int
+) -> None:
+    plain, coded = tmp_path / "plain.wav", tmp_path / "coded.wav"
+    frames = 12 * rate + 101
+    data = sound("music", frames, channels, rate)
+    plain.write_bytes(wav(data, format=fmt(channels=channels, rate=rate)))
+    subprocess.run([ffmpeg, "-v", "error", "-i", plain, "-c:a", codec, coded], check=True)
+    reader = WavReader()
+    blocks = reader.feed(coded.read_bytes()) + reader.finish()
+    assert reader.format is not None
+    assert reader.format.sample_format.removeprefix("pcm_") == codec.removeprefix("pcm_")
+    assert reader.frames == frames
+    made = []
+    for lengths in (SHORT, LONG):
+        output.write_bytes(b"")
+        encoder = Encoder(
+            Pool(ffmpeg, 2, lengths), reader.format, V2, output, expected=frames, room=100
+        )
+        size = 100 * reader.format.block_bytes
+        for begin in range(0, len(blocks), size):
+            await encoder.write(blocks[begin : begin + size])
+        encoded = await encoder.finish(frames=frames, lead=Tags().encoded(100))
+        assert encoded.samples == round(frames * encoded.sample_rate / rate)
+        assert set(decoded_samples(output, ffmpeg, channels).values()) == {encoded.samples}
+        made.append(output.read_bytes())
+    assert made[0] == made[1]
 
 
 @pytest.mark.gen_test

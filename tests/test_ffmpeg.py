@@ -1,11 +1,14 @@
 """ffmpeg's command lines."""
 
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.wavs import adpcm, take
 from umusic.audio.ffmpeg import Mp3Settings, encode_args, mp3_sample_rate, probe
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 from umusic.errors import StartError
 
 
@@ -26,6 +29,42 @@ def test_what_a_resampler_gives_before_the_pre_roll_is_dropped() -> None:
     wav = WavFormat(False, 2, 2, 88200)
     args = encode_args(Path("f"), wav, Mp3Settings(), drop=48)
     assert args[args.index("-af") + 1].endswith(":channel_layouts=stereo,atrim=start_sample=48")
+
+
+def test_adpcm_is_read_as_a_wav_and_cut_within_its_blocks() -> None:
+    wav = WavFormat(False, 2, 2, 44100, adpcm=adpcm(2))
+    args = encode_args(Path("f"), wav, Mp3Settings(), skip=12, keep=3456)
+    assert args[args.index("-f") : args.index("-i")] == ["-f", "wav"]
+    assert args[args.index("-af") + 1].startswith("atrim=start_sample=12:end_sample=3456,aformat=")
+
+
+@pytest.mark.parametrize(
+    "wav",
+    [WavFormat(False, 2, 2, 44100), WavFormat(False, 2, 2, 44100, adpcm=adpcm(0x11))],
+    ids=["raw", "adpcm"],
+)
+@pytest.mark.parametrize("kind", ["hls", "concat", "wav"])
+def test_a_playlist_reaches_neither_a_file_nor_a_socket(
+    ffmpeg: Path, tmp_path: Path, wav: WavFormat, kind: str
+) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(take(5))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        web = f"http://127.0.0.1:{server.getsockname()[1]}/x.wav"
+        lists = {
+            "hls": f"#EXTM3U\n#EXTINF:5,\nfile://{secret}\n#EXTINF:5,\n{web}\n#EXT-X-ENDLIST\n",
+            "concat": f"ffconcat version 1.0\nfile '{secret}'\nfile '{web}'\n",
+            "wav": f"RIFF\0\0\0\0WAVE#EXTM3U\n{web}\n",
+        }
+        body = lists[kind].encode().ljust(2048, b"\n")
+        command = encode_args(ffmpeg, wav, Mp3Settings())
+        given = wav.header(len(body)) + body
+        done = subprocess.run(command, input=given, capture_output=True, timeout=20)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    # Of the file's five seconds nothing is heard: at most what the list is as samples.
+    assert len(done.stdout) < 20_000
 
 
 def test_a_constant_bit_rate_takes_the_place_of_the_quality() -> None:

@@ -16,7 +16,7 @@ from umusic.audio.joiner import Joiner
 from umusic.audio.mp3 import SAMPLE_RATES, BrokenMp3, Stream
 from umusic.audio.pool import Pool
 from umusic.audio.segments import UNIT, Lengths
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 
 SHORT = Lengths(shortest=UNIT, longest=UNIT, patience=0)
 

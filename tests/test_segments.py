@@ -17,7 +17,7 @@ from umusic.audio.segments import (
     Segment,
     pre_roll,
 )
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 
 STEREO = WavFormat(False, 2, 2, 44100)
 

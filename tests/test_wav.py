@@ -1,24 +1,42 @@
 """The WAV reader."""
 
+import io
 import itertools
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutagen.id3 import ID3
 
-from tests.wavs import chunk, float_tone, fmt, fmt_extensible, pieces, rf64, take, tone, wav
-from umusic.audio.wav import WavFormat, WavReader
+from tests.wavs import (
+    adpcm,
+    chunk,
+    float_tone,
+    fmt,
+    fmt_extensible,
+    info,
+    pieces,
+    rf64,
+    rifx,
+    take,
+    tone,
+    w64,
+    w64_chunk,
+    wav,
+)
+from umusic.audio.wav import WavReader
+from umusic.audio.wav_format import WavFormat
 from umusic.errors import BrokenWav, CodecUnsupported, NoSound, NotWav, UmusicError
 
 
 def read(data: bytes, parts: Iterator[bytes] | None = None) -> tuple[WavFormat, bytes]:
     reader = WavReader()
-    frames = b"".join(reader.feed(part) for part in (parts or [data]))
-    reader.finish()
+    frames = b"".join(reader.feed(part) for part in (parts or [data])) + reader.finish()
     assert reader.format is not None
-    assert reader.frames * reader.format.frame_bytes == len(frames)
+    assert reader.frames == reader.format.frames_in(len(frames))
     return reader.format, frames
 
 
@@ -40,6 +58,29 @@ PCM = tone(50)
             tone(8, 6),
             WavFormat(False, 2, 6, 48000, 0x3F),
             "s16le",
+        ),
+        (
+            fmt_extensible(1, 2, 48000, 24, 3)[:18]
+            + struct.pack("<H", 20)
+            + fmt_extensible(1, 2, 48000, 24, 3)[20:],
+            tone(9, bits=24),
+            WavFormat(False, 3, 2, 48000, 3),
+            "s24le",
+        ),
+        (fmt(1, 2, 48000, 20), tone(9, bits=24), WavFormat(False, 3, 2, 48000), "s24le"),
+        (fmt(6, 1, 8000, 8), bytes(9), WavFormat(False, 1, 1, 8000, logarithmic="alaw"), "alaw"),
+        (fmt(7, 2, 8000, 8), bytes(8), WavFormat(False, 1, 2, 8000, logarithmic="mulaw"), "mulaw"),
+        (
+            adpcm(2),
+            bytes(1024),
+            WavFormat(False, 2, 2, 44100, adpcm=adpcm(2)),
+            "adpcm_ms",
+        ),
+        (
+            adpcm(0x11),
+            bytes(1024),
+            WavFormat(False, 2, 2, 44100, adpcm=adpcm(0x11)),
+            "adpcm_ima_wav",
         ),
         (
             fmt_extensible(3, 2, 48000, 32, 3),
@@ -74,6 +115,13 @@ WHOLE = {
     "rf64": rf64(PCM),
     "rf64, chunks after data": rf64(PCM, after=JUNK),
     "bw64": b"BW64" + rf64(PCM)[4:],
+    "rifx": rifx(PCM),
+    "rifx, chunks after data": rifx(PCM, after=b"LIST\0\0\0\x04INFO"),
+    "wave64": w64(PCM),
+    "wave64, chunks after data": w64(PCM, after=w64_chunk(b"JUNK", b"abc")),
+    "wave64, odd data": w64(PCM + b"x", after=w64_chunk(b"JUNK", b"abc")),
+    "wave64 to a pipe": w64(PCM, size=2**63 - 1),
+    "wave64 left open": w64(PCM, size=24)[:16] + bytes(8) + w64(PCM, size=24)[24:],
     "arecord to a pipe": wav(PCM, data_size=0x80000000, riff_size=0x80000024),
     "sox to a pipe": wav(PCM, data_size=0x7FFFF000, riff_size=0x7FFFF024),
     **{f"streamed {sizes}": wav(PCM, riff_size=sizes[0], data_size=sizes[1]) for sizes in STREAMED},
@@ -82,7 +130,10 @@ WHOLE = {
 
 @pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE.keys())
 def test_whole_wavs_of_all_kinds_are_read(body: bytes) -> None:
-    assert read(body)[1] in (PCM, tone(9, 1, bits=8))
+    format, frames = read(body)
+    if format.big_endian:
+        frames = np.frombuffer(frames, ">i2").astype("<i2").tobytes()
+    assert frames in (PCM, tone(9, 1, bits=8))
 
 
 @pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE.keys())
@@ -115,6 +166,77 @@ def test_a_last_sample_frame_that_is_not_whole_is_left_out() -> None:
     assert read(wav(PCM + b"\x01", data_size=0, riff_size=0).removesuffix(b"\0"))[1] == PCM
 
 
+def test_a_short_last_block_of_adpcm_counts_for_what_it_holds() -> None:
+    for tag, head, whole in ((2, 14, 500), (0x11, 8, 505)):
+        body = wav(bytes(512 * 3 + head + 16), format=adpcm(tag))
+        short = 18 if tag == 2 else 17
+        for parts in (None, pieces(body, 100)):
+            reader = WavReader()
+            for part in parts or [body]:
+                reader.feed(part)
+            assert len(reader.finish()) == head + 16
+            assert reader.frames == reader.declared_frames == 3 * whole + short
+
+
+@pytest.mark.parametrize(
+    ("fact", "frames"), [(1010, 1010), (505, 1010), (1009, 1009), (506, 506), (2**31, 1010)]
+)
+def test_a_fact_chunk_is_believed_only_within_the_last_block(fact: int, frames: int) -> None:
+    body = wav(bytes(1024), format=adpcm(0x11), before=chunk(b"fact", struct.pack("<I", fact)))
+    reader = WavReader()
+    assert len(reader.feed(body)) == 512  # the last block is held back till the end
+    assert len(reader.finish()) == 512
+    assert reader.frames == reader.declared_frames == frames
+
+
+def test_a_fact_chunk_of_pcm_is_not_believed_at_all() -> None:
+    body = wav(PCM, before=chunk(b"fact", struct.pack("<I", 7)))
+    assert read(body)[1] == PCM
+
+
+def test_a_size_that_wrapped_at_4_gib_is_mended_if_the_body_is_longer_by_just_that() -> None:
+    head = wav(b"", data_size=4000, riff_size=4036)
+    block = bytes(2**20)
+    reader = WavReader(total=len(head) + 4000 + 2**32)
+    reader.feed(head)
+    assert reader.declared_frames == 1000 + 2**30
+    for _ in range(2**12):
+        reader.feed(block)
+    reader.feed(bytes(4000))
+    assert reader.finish() == b""
+    assert reader.frames == 1000 + 2**30
+
+
+@pytest.mark.parametrize("more", [2, 2**31, 2**32 + 2])
+def test_a_size_that_cannot_have_wrapped_is_not_mended(more: int) -> None:
+    head = wav(b"", data_size=4000, riff_size=4036)
+    reader = WavReader(total=len(head) + 4000 + more)
+    reader.feed(head)
+    assert reader.declared_frames == 1000
+
+
+def test_it_tells_how_much_follows_the_sound() -> None:
+    for body in (wav(PCM, after=JUNK), rf64(PCM, after=JUNK), rifx(PCM, after=JUNK)):
+        reader = WavReader()
+        reader.feed(body[:100])
+        assert reader.trailer_bytes == len(JUNK)
+    reader = WavReader()
+    reader.feed(wav(PCM, data_size=0, riff_size=0))
+    assert reader.trailer_bytes == 0
+
+
+def test_tags_are_read_before_and_after_the_sound_and_long_chunks_passed_over() -> None:
+    long = chunk(b"LIST", b"INFO" + chunk(b"IGNR", bytes(100_000)))
+    body = wav(PCM, before=info(INAM="Take") + long, after=info(IART="Egor"))
+    for parts in ([body], pieces(body, 7)):
+        reader = WavReader()
+        for part in parts:
+            reader.feed(part)
+        reader.finish()
+        found = ID3(io.BytesIO(reader.tags.encoded(300)))
+        assert (found["TIT2"], found["TPE1"], "TCON" in found) == ("Take", "Egor", False)
+
+
 def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
     reader = WavReader()
     reader.feed(wav(b"", data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF))
@@ -132,7 +254,24 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         (b"hello, world!", NotWav, "hell"),
         (b"ID3\x04" + bytes(20), NotWav, "an MP3"),
         (b"RIFF\0\0\0\0AVI LIST", NotWav, "AVI"),
-        (b"RIFX\0\0\0\0WAVE", NotWav, "RIFX"),
+        (b"RIFX\0\0\0\0WAVE", BrokenWav, "ends before its data chunk"),
+        (w64(PCM)[:16] + bytes(24), NotWav, "Wave64"),
+        (w64(PCM)[:-8], BrokenWav, "more bytes"),
+        (wav(PCM, after=chunk(b"LIST", b"INFO\0\0\0\0")[:-4]), BrokenWav, "cut short in a chunk"),
+        (wav(PCM, after=chunk(b"LIST", b"INFO")[:-4]), BrokenWav, "cut short in a chunk"),
+        (wav(b"\0\0\x59" + bytes(509), format=adpcm(0x11)), BrokenWav, "block 0 is no ADPCM"),
+        (wav(bytes(513) + b"\x07" + bytes(510), format=adpcm(2)), BrokenWav, "block 1 is no ADPCM"),
+        (wav(bytes(7), format=adpcm(0x11)), NoSound, "no sound"),
+        (wav(PCM, format=adpcm(0x11, 2, 508 + 2)), BrokenWav, "no blocks of 510 bytes"),
+        (wav(PCM, format=adpcm(2, 2, 14)), BrokenWav, "no blocks of 14 bytes"),
+        (wav(PCM, format=adpcm(2, coefficients=bytes(28))), CodecUnsupported, "of its own"),
+        (wav(PCM, format=adpcm(2, 4)), CodecUnsupported, "4 channels"),
+        (wav(PCM, format=fmt(0x11, 2, 44100, 3, frame_bytes=512)), CodecUnsupported, "3 bits"),
+        (
+            b"RIFX" + struct.pack(">I4s4sIHHIIHH", 0, b"WAVE", b"fmt ", 16, 2, 2, 44100, 0, 512, 4),
+            CodecUnsupported,
+            "RIFX",
+        ),
         (b"RIFF\0\0\0\0WAVE", BrokenWav, "ends before its data chunk"),
         (wav(PCM)[:40], BrokenWav, "ends before its data chunk"),
         (wav(PCM)[:-4], BrokenWav, "4 more bytes"),
@@ -156,7 +295,7 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         (wav(PCM, format=fmt(1, 2, 400_000, 16)), BrokenWav, "400000 Hz"),
         (wav(PCM, format=fmt(frame_bytes=0)), BrokenWav, "block align"),
         (wav(PCM, format=fmt(0x55, 2, 44100, 16)), CodecUnsupported, "MP3 (format tag 0x0055)"),
-        (wav(PCM, format=fmt(0x11, 2, 44100, 4)), CodecUnsupported, "IMA ADPCM"),
+        (wav(PCM, format=fmt(0x31, 1, 8000, 0)), CodecUnsupported, "GSM"),
         (wav(PCM, format=fmt(0x4242, 2, 44100, 16)), CodecUnsupported, "0x4242"),
         (wav(PCM, format=fmt(1, 2, 44100, 64)), CodecUnsupported, "64-bit PCM"),
         (wav(PCM, format=fmt(3, 2, 44100, 16)), CodecUnsupported, "16-bit float"),

@@ -66,6 +66,56 @@ def rf64(data: bytes, *, format: bytes | None = None, after: bytes = b"") -> byt
     return b"RF64\xff\xff\xff\xffWAVE" + ds64 + fmt_chunk + b"data\xff\xff\xff\xff" + data + after
 
 
+def rifx(data: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A RIFX WAV, all its numbers big-endian: 16 bit, stereo, 44.1 kHz; `data` is little-endian."""
+    swapped = np.frombuffer(data, "<i2").astype(">i2").tobytes()
+    head = struct.pack(">4sIHHIIHH", b"fmt ", 16, 1, 2, 44100, 176400, 4, 16)
+    inside = b"WAVE" + head + before + b"data" + struct.pack(">I", len(data)) + swapped + after
+    return b"RIFX" + struct.pack(">I", len(inside)) + inside
+
+
+W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+
+
+def w64_chunk(name: bytes, body: bytes, *, size: int | None = None) -> bytes:
+    """A chunk of Wave64: its size counts its head, and it is padded to 8 bytes."""
+    whole = 24 + len(body) if size is None else size
+    return name + W64_TAIL + struct.pack("<Q", whole) + body + bytes(-len(body) % 8)
+
+
+def w64(data: bytes, *, after: bytes = b"", size: int | None = None) -> bytes:
+    """A Wave64 file."""
+    inside = b"wave" + W64_TAIL + w64_chunk(b"fmt ", fmt()) + w64_chunk(b"data", data, size=size)
+    riff = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
+    return riff + struct.pack("<Q", 24 + len(inside + after)) + inside + after
+
+
+def adpcm(tag: int, channels: int = 2, block: int = 512, *, coefficients: bytes = b"") -> bytes:
+    """The body of the `fmt ` chunk of ADPCM: 2 is Microsoft's, 0x11 IMA's."""
+    head = fmt(tag, channels, 44100, 4, frame_bytes=block)
+    if tag == 0x11:
+        return head + struct.pack("<HH", 2, 1 + (block - 4 * channels) * 2 // channels)
+    usual = struct.pack("<14h", 256, 0, 512, -256, 0, 0, 192, 64, 240, 0, 460, -208, 392, -232)
+    frames = 2 + (block - 7 * channels) * 2 // channels
+    return head + struct.pack("<HHH", 32, frames, 7) + (coefficients or usual)
+
+
+def info(**fields: str | bytes) -> bytes:
+    """A LIST INFO chunk."""
+    body = b"INFO"
+    for name, value in fields.items():
+        body += chunk(name.encode(), (value.encode() if isinstance(value, str) else value) + b"\0")
+    return chunk(b"LIST", body)
+
+
+def bext(description: str, originator: str, date: str) -> bytes:
+    """A bext chunk of version 1."""
+    body = struct.pack(
+        "<256s32s32s10s8s", description.encode(), originator.encode(), b"", date.encode(), b""
+    )
+    return chunk(b"bext", body + bytes(602 - len(body)))
+
+
 def tone(frames: int, channels: int = 2, rate: int = 44100, *, bits: int = 16) -> bytes:
     """A chord with a little noise, as little-endian PCM of 8 to 32 bits."""
     seconds = np.arange(frames) / rate

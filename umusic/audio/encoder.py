@@ -22,7 +22,7 @@ from umusic.audio.mp3 import BrokenMp3
 from umusic.audio.pool import Pool, Slot
 from umusic.audio.process import run
 from umusic.audio.segments import Grid, Memory, Segment
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 from umusic.errors import EncoderFailed, NoSound, UmusicError, out_of_room
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,12 @@ class Encoder:
         output: Path,
         *,
         expected: int | None = None,
+        room: int = 0,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Starts no ffmpeg yet, but has to be ended by `finish` or `abort`. `output` is an empty
-        file, `expected` the sample frames to come, if that is known.
+        file, `expected` the sample frames to come, if that is known; the MP3 begins with `room`
+        bytes that are not its own.
 
         Raises:
             EncoderFailed: there is no memory.
@@ -77,6 +79,7 @@ class Encoder:
         self._wav = wav
         self._mp3 = mp3
         self._output = output
+        self._lead = bytes(room)
         self._grace_seconds = grace_seconds
         self._grid = Grid(wav.sample_rate)
         self._expected = None if expected is None else self._grid.complete(expected)
@@ -101,27 +104,35 @@ class Encoder:
         self._encoded: Encoded | None = None
         pool.join(self)
 
-    async def write(self, frames: bytes) -> None:
-        """Takes whole sample frames, and waits while as much is being encoded as may.
+    async def write(self, blocks: bytes) -> None:
+        """Takes whole blocks of samples, and waits while as much is being encoded as may. Only
+        the last block of all may be short.
 
         Raises:
             EncoderFailed, NoSpace: they cannot be encoded; call `abort`.
         """
         self._check()
         with _out_of_memory():
-            self._segment.samples.append(frames)
-        self._frames += len(frames) // self._wav.frame_bytes
+            self._segment.samples.append(blocks)
+        self._frames += self._wav.frames_in(len(blocks))
         if self._is_due():
             await self._cut_off(await self._slot(), self._segment.complete)
 
-    async def finish(self) -> Encoded:
-        """Ends the sound, waits for the MP3 and checks that all of the sound is in it.
+    async def finish(self, *, frames: int | None = None, lead: bytes = b"") -> Encoded:
+        """Ends the sound, waits for the MP3 and checks that all of the sound is in it. `frames` is
+        the length of the sound if the last block holds more than belongs to it, `lead` what goes
+        into the room before the MP3.
 
         Raises:
             EncoderFailed, NoSpace: it is not; call `abort`.
             NoSound: it is too short to be resampled.
         """
         self._check()
+        assert len(lead) == len(self._lead)
+        self._lead = lead
+        if frames is not None:
+            self._frames = frames
+            self._segment.end(frames)
         slot = await self._slot()
         self._start(self._segment, None, slot)
         self._finishing = True
@@ -240,10 +251,16 @@ class Encoder:
             self._break(EncoderFailed())
 
     async def _run(self, segment: Segment, mp3: Memory) -> None:
-        segment.samples.rewind()
         await run(
-            ffmpeg.encode_args(self._pool.ffmpeg, self._wav, self._mp3, drop=segment.drop),
-            stdin=segment.samples.fd,
+            ffmpeg.encode_args(
+                self._pool.ffmpeg,
+                self._wav,
+                self._mp3,
+                skip=segment.skip,
+                keep=segment.keep,
+                drop=segment.drop,
+            ),
+            stdin=segment.rewind(),
             stdout=mp3.fd,
             limits=ffmpeg.limits(segment.seconds),
             seconds=self._grace_seconds + segment.seconds,
@@ -252,13 +269,13 @@ class Encoder:
     def _join(self, mp3: Memory, skip: int, count: int | None) -> None:
         """Writes the frames of the next segment; after the last one the end and the first frame."""
         with out_of_room(), self._output.open("r+b") as file:
-            file.seek(0, os.SEEK_END)
+            file.seek(max(file.seek(0, os.SEEK_END), len(self._lead)))
             file.writelines(self._joiner.join(mp3.read(), skip=skip, count=count))
             if count is None:
                 file.write(self._joiner.flush())
                 self._encoded, tag = self._summary()
                 file.seek(0)
-                file.write(tag.frame())
+                file.write(self._lead + tag.frame())
 
     def _summary(self) -> tuple[Encoded, InfoTag]:
         samples = self._grid.length(self._frames)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umusic.audio.mp3 import SAMPLE_RATES
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 from umusic.errors import StartError
 
 #: Speakers when a WAV does not tell them, by number of channels (WAVEFORMATEXTENSIBLE's bits).
@@ -49,28 +49,46 @@ def mp3_sample_rate(rate: int) -> int:
     return min(SAMPLE_RATES, key=lambda known: (abs(known - rate), known))
 
 
-def encode_args(binary: Path, wav: WavFormat, mp3: Mp3Settings, *, drop: int = 0) -> list[str]:
-    """The command line that reads raw samples of `wav` from stdin and writes bare MP3 frames to
-    stdout: no tags, and no bit reservoir, so that each frame stands alone. The first `drop` samples
-    after resampling are left out.
+def encode_args(
+    binary: Path,
+    wav: WavFormat,
+    mp3: Mp3Settings,
+    *,
+    skip: int = 0,
+    keep: int | None = None,
+    drop: int = 0,
+) -> list[str]:
+    """The command line that reads blocks of samples of `wav` from stdin, after its `header`, and
+    writes bare MP3 frames to stdout: no tags, and no bit reservoir, so that each frame stands
+    alone. Of the sample frames read it leaves out the first `skip` and what is after `keep`, and
+    the first `drop` after resampling.
     """
     # LAME aborts on float samples that are NaN or infinite: it is given integers.
     sample_format = "s16p" if wav.sample_bytes <= 2 else "s32p"
     layout = "mono" if wav.channels == 1 else "stereo"
     rate = mp3_sample_rate(wav.sample_rate)
-    filters = f"aformat=sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}"
+    filters = [f"aformat=sample_fmts={sample_format}:sample_rates={rate}:channel_layouts={layout}"]
+    if skip or keep is not None:
+        end = "" if keep is None else f":end_sample={keep}"
+        filters.insert(0, f"atrim=start_sample={skip}{end}")
     if drop:
-        filters += f",atrim=start_sample={drop}"
+        filters.append(f"atrim=start_sample={drop}")
     return [
         str(binary),
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-xerror"),
-        *("-protocol_whitelist", "pipe", "-probesize", "32"),
-        *("-f", wav.sample_format, "-ar", str(wav.sample_rate)),
-        *("-ch_layout", f"0x{_channel_mask(wav):X}", "-i", "pipe:0"),
-        *("-map", "0:a:0", "-map_metadata", "-1", "-af", filters),
+        *("-protocol_whitelist", "pipe", *_demuxer(wav), "-i", "pipe:0"),
+        *("-map", "0:a:0", "-map_metadata", "-1", "-af", ",".join(filters)),
         *("-c:a", "libmp3lame", "-threads", "1", *_rate_control(mp3), "-reservoir", "0"),
         *("-f", "mp3", "-id3v2_version", "0", "-write_xing", "0", "pipe:1"),
     ]
+
+
+def _demuxer(wav: WavFormat) -> list[str]:
+    if wav.adpcm:
+        return ["-f", "wav"]
+    layout = f"0x{_channel_mask(wav):X}"
+    rate = str(wav.sample_rate)
+    return ["-probesize", "32", "-f", wav.sample_format, "-ar", rate, "-ch_layout", layout]
 
 
 def _rate_control(mp3: Mp3Settings) -> tuple[str, str]:
@@ -111,7 +129,7 @@ def probe(binary: Path) -> None:
     try:
         subprocess.run(
             encode_args(binary, wav, Mp3Settings()),
-            input=bytes(wav.frame_bytes * wav.sample_rate),
+            input=bytes(wav.block_bytes * wav.sample_rate),
             capture_output=True,
             check=True,
             env={},

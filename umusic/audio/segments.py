@@ -12,7 +12,7 @@ from math import gcd
 
 from umusic.audio.ffmpeg import mp3_sample_rate
 from umusic.audio.mp3 import samples_per_frame
-from umusic.audio.wav import WavFormat
+from umusic.audio.wav_format import WavFormat
 
 #: MP3 frames after which the padding of a constant bit rate repeats, at 44.1 kHz and its fractions
 #: (144,000 × kbit/s ÷ 44,100 has the denominator 49). Segments and pre-rolls are multiples of it.
@@ -75,7 +75,8 @@ class Grid:
 
     def frame_bytes(self, wav: WavFormat) -> float:
         """Bytes of the WAV's samples that an MP3 frame stands for."""
-        return wav.frame_bytes * self.samples_per_frame * self.source_rate / self.rate
+        samples = self.samples_per_frame * self.source_rate / self.rate
+        return samples * wav.block_bytes / wav.block_frames
 
     def length(self, samples: int) -> int:
         """How many samples the MP3 of `samples` sample frames of the WAV has."""
@@ -141,35 +142,66 @@ class Segment:
         self.pre_roll = min(first, pre_roll(grid.frame_bytes(wav)))
         self._grid = grid
         self._wav = wav
-        #: Sample frames of the WAV before it.
-        self._start, self.drop = grid.start(first - self.pre_roll)
+        start, self.drop = grid.start(first - self.pre_roll)
+        #: Blocks of the WAV before it, and the sample frames of its first block to be left out.
+        self._block, self.skip = divmod(start, wav.block_frames)
+        #: Sample frames that it has from its first block on, if it has not all of its last block.
+        self.keep: int | None = None
         self.samples = samples or Memory("umusic-segment")
+        self._header_bytes = len(wav.header(0))
+        try:
+            self.samples.append(wav.header(0))
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def _size(self) -> int:
+        """Bytes of its blocks."""
+        return self.samples.size - self._header_bytes
+
+    @property
+    def _frames(self) -> int:
+        return self._wav.frames_in(self._size)
 
     @property
     def seconds(self) -> float:
         """How much sound it holds."""
-        return self.samples.size / self._wav.frame_bytes / self._wav.sample_rate
+        return self._frames / self._wav.sample_rate
 
     @property
     def complete(self) -> int:
         """How many MP3 frames can be had of it, if more is to follow: a multiple of `UNIT`."""
-        frames = self.samples.size // self._wav.frame_bytes
-        complete = self._grid.complete(self._start + frames) - self.first
+        frames = self._block * self._wav.block_frames + self._frames
+        complete = self._grid.complete(frames) - self.first
         return max(complete // UNIT * UNIT, 0)
 
     def cut(self, frames: int, samples: "Memory | None" = None) -> "Segment":
         """Ends it after so many MP3 frames; returns the next one, which has what is left, in
         `samples` if there is memory to use again."""
         following = Segment(self._grid, self._wav, self.first + frames, samples)
-        tail = (following._start - self._start) * self._wav.frame_bytes
         try:
-            self.samples.copy(tail, following.samples)
+            self.samples.copy(self._offset(following._block), following.samples)
         except OSError:
             following.close()
             raise
-        end = self._grid.end(self.first + frames) - self._start
-        self.samples.truncate(end * self._wav.frame_bytes)
+        end = self._grid.end(self.first + frames)
+        self.samples.truncate(self._offset(-(-end // self._wav.block_frames)))
         return following
+
+    def end(self, frames: int) -> None:
+        """Leaves out what is beyond so many sample frames of the WAV, in the last block."""
+        keep = frames - self._block * self._wav.block_frames
+        self.keep = keep if keep < self._frames else None
+
+    def rewind(self) -> int:
+        """The file descriptor to read it from: all that it has, and no more."""
+        self.samples.overwrite(self._wav.header(self._size))
+        return self.samples.rewind()
+
+    def _offset(self, block: int) -> int:
+        """Where a block of the WAV begins in `samples`."""
+        return self._header_bytes + (block - self._block) * self._wav.block_bytes
 
     def close(self) -> None:
         """Gives its memory back."""
@@ -209,10 +241,16 @@ class Memory:
         """All of it, whoever wrote it."""
         return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
 
-    def rewind(self) -> None:
-        """Lets whoever gets `fd` read from the start what has been written, and no more."""
+    def overwrite(self, data: bytes) -> None:
+        """Writes over its start."""
+        os.pwrite(self.fd, data, 0)
+
+    def rewind(self) -> int:
+        """Lets whoever gets `fd`, which it returns, read from the start what has been written, and
+        no more."""
         os.ftruncate(self.fd, self.size)
         os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.fd
 
     def emptied(self) -> "Memory":
         """The same memory to be filled anew; this one is closed."""

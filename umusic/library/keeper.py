@@ -117,16 +117,16 @@ class Keeper:
         if len(self._live) >= self.limits.uploads:
             raise TooManyUploads
 
-    async def begin(self, order: Order, *, size: int = 0) -> "Upload":
-        """Opens an upload of at least `size` bytes, which makes nothing yet. It must be ended by
-        `finish` or `abort`.
+    async def begin(self, order: Order, *, size: int = 0, total: int | None = None) -> "Upload":
+        """Opens an upload of at least `size` bytes, or of `total` if that is known, which makes
+        nothing yet. It must be ended by `finish` or `abort`.
 
         Raises:
             FilingForOthersOff, UserUnknown: it may not, or cannot, be filed in that library.
             QuotaExceeded, RecordNameTaken, and what `check_open` raises.
         """
         self.check_open()
-        upload = Upload(self, order)
+        upload = Upload(self, order, total)
         self._live.add(upload)
         try:
             await upload.check_library(size)
@@ -158,11 +158,13 @@ class Upload:
     `write` or `finish` only `abort` may follow, and must.
     """
 
-    def __init__(self, keeper: Keeper, order: Order) -> None:
+    def __init__(self, keeper: Keeper, order: Order, total: int | None) -> None:
         self._keeper = keeper
         self._order = order
         self._record_id = uuid.uuid4()
-        self._wav = WavReader()
+        self._wav = WavReader(total=total)
+        #: What the MP3 begins with: its ID3 tag.
+        self._lead_bytes = 0
         #: Bytes that the library has left for it, once they are known and if there is a quota.
         self._room: int | None = None
         self._size = 0
@@ -220,10 +222,14 @@ class Upload:
             What `Encoder.finish`, `PartFile.publish` and `Records.add` raise.
         """
         self._check_alive()
-        self._wav.finish()
-        assert self._encoder is not None and self._part is not None
+        last = self._wav.finish()
+        encoder = self._encoder or await self._start()
+        assert self._part is not None
         try:
-            encoded = await self._encoder.finish()
+            if last:
+                await encoder.write(last)
+            lead = self._wav.tags.encoded(self._lead_bytes)
+            encoded = await encoder.finish(frames=self._wav.frames, lead=lead)
         except EncoderFailed:
             self._check_alive()
             raise
@@ -261,12 +267,14 @@ class Upload:
             self._check_alive()
             user_id = self._order.user_id
             self._part = await asyncio.to_thread(keeper.media.create, user_id, self._record_id)
+            self._lead_bytes = self._wav.tags.room(self._wav.trailer_bytes)
             self._encoder = Encoder(
                 keeper.pool,
                 wav,
                 keeper.mp3,
                 self._part.path,
                 expected=self._wav.declared_frames,
+                room=self._lead_bytes,
             )
         return self._encoder
 

@@ -155,7 +155,9 @@ class UploadHandler(BaseHandler):
     async def _begin(self, sender: User, owner_id: uuid.UUID, filename: str | None) -> None:
         name = record_name(self.query("name") or filename or self._filename_in_path())
         self._owner_id = owner_id
-        self._upload = await self._keeper.begin(Order(owner_id, sender.id, name), size=self._size)
+        total = self.framing.length if isinstance(self._body, RawBody) else None
+        order = Order(owner_id, sender.id, name)
+        self._upload = await self._keeper.begin(order, size=self._size, total=total)
 
     def _filename_in_path(self) -> str | None:
         """NAME of PUT /record/NAME, if there is one."""
