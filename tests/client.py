@@ -78,11 +78,16 @@ class Client:
         method: str = "POST",
         path: str = "/record",
         headers: dict[str, str] | None = None,
+        **options: Any,
     ) -> HTTPResponse:
         query = f"?{urlencode({'name': name})}" if name is not None else ""
         bearer = account.bearer if account else {}
         return await self.fetch(
-            path + query, method=method, body=wav, headers={**bearer, **(headers or {})}
+            path + query,
+            method=method,
+            body=wav,
+            headers={**bearer, **(headers or {})},
+            **options,
         )
 
     async def upload_chunked(

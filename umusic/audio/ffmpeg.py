@@ -32,6 +32,10 @@ _MASK_END = 0x40000
 
 _PROBE_SECONDS = 20
 _ADDRESS_SPACE = 2**30
+#: It opens none after its libraries.
+_OPEN_FILES = 64
+#: On a core that is so slow that nobody would run it, an MP3 takes as long as it plays.
+_CPU_SECONDS = 60
 #: No MP3 needs more per second of sound than 320 kbit/s; twice that leaves room for tags.
 _FILE_BYTES_PER_SECOND = 80_000
 
@@ -111,9 +115,12 @@ def _is_mixable(mask: int) -> bool:
 
 
 def limits(seconds: float) -> dict[int, int]:
-    """The resource limits (RLIMIT_… to bytes) of an ffmpeg that encodes so many seconds."""
+    """The resource limits (RLIMIT_… to bytes, seconds or a number) of an ffmpeg that encodes so
+    many seconds."""
     return {
         resource.RLIMIT_AS: _ADDRESS_SPACE,
+        resource.RLIMIT_CPU: round(2 * seconds) + _CPU_SECONDS,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_FSIZE: round(seconds * _FILE_BYTES_PER_SECOND) + 2**20,
         resource.RLIMIT_CORE: 0,
     }

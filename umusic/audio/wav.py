@@ -281,6 +281,9 @@ class WavReader:
                 "than 4 GiB, so that its size wrapped? Send it as RF64, or with a data size of "
                 "0xFFFFFFFF."
             )
+        self._number += 1
+        if self._number > self._max_chunks:
+            raise BrokenWav(f"The WAV is broken: it has more than {self._max_chunks} chunks.")
         self._pass(*self._chunks.head(head))
 
     def _pass(self, name: bytes, size: int) -> None:
