@@ -611,6 +611,8 @@ async def test_ffmpeg_runs_apart_with_limits_and_an_empty_environment(begin: Beg
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert "Max core file size        0 " in limits
     assert f"Max address space         {2**30} " in limits
+    assert "Max cpu time              1" in limits  # a hundred and something seconds
+    assert "Max open files            64 " in limits
     assert os.getpriority(os.PRIO_PROCESS, pid) == 10
     opened = {Path(f"/proc/{pid}/fd/{number}").readlink() for number in (0, 1)}
     assert {str(name).split()[0] for name in opened} == {

@@ -210,9 +210,9 @@ class Encoder:
         await _uninterrupted(segment.close)
 
     async def _close_spare(self) -> None:
-        if self._spare is not None:
-            await _uninterrupted(self._spare.close)
-            self._spare = None
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await _uninterrupted(spare.close)
 
     def _start(self, segment: Segment, count: int | None, slot: Slot) -> None:
         """Lets a segment be encoded: `count` MP3 frames, or all to the end."""

@@ -8,6 +8,10 @@ MAX_CHARACTERS = 250
 
 #: Control characters, lone surrogates, line and paragraph separators.
 _REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Unicode's Bidi_Control: with these a name shows as another, "gpj.exe" as "exe.jpg".
+_BIDI_CONTROL = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 
 def user_name(raw: str) -> str:
@@ -47,7 +51,9 @@ def search_text(raw: str | None) -> str:
 
 def _checked(raw: str, field: str = "name") -> str:
     name = unicodedata.normalize("NFC", raw)
-    if any(unicodedata.category(character) in _REFUSED for character in name):
+    if not _BIDI_CONTROL.isdisjoint(name) or any(
+        unicodedata.category(character) in _REFUSED for character in name
+    ):
         raise InvalidField(f"The {field} holds control characters.", field=field)
     if len(name) > MAX_CHARACTERS:
         raise InvalidField(
