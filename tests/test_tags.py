@@ -48,6 +48,7 @@ def test_bext_becomes_id3_and_list_info_goes_before_it() -> None:
         ("Ключ".encode("cp1251"), "Ключ"),
         ("Café".encode("cp1252"), "Café"),
         ("Ключ".encode(), "Ключ"),
+        ("Ключ".encode()[:-1], "Клю"),
         (b"a\x07b\r\nc", "abc"),
         (b"  take \0 rest", "take"),
         (b"x" * 5000, "x" * 500),

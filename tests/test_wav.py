@@ -274,6 +274,23 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         ),
         (b"RIFF\0\0\0\0WAVE", BrokenWav, "ends before its data chunk"),
         (wav(PCM)[:40], BrokenWav, "ends before its data chunk"),
+@pytest.mark.parametrize("riff_size", [0, 100, 0xFFFFFFFF])
+def test_the_length_of_the_body_tells_what_follows_better_than_the_header(riff_size: int) -> None:
+    body = wav(PCM, after=JUNK, riff_size=riff_size)
+    reader = WavReader(total=len(body))
+    reader.feed(body[:100])
+    assert reader.trailer_bytes == len(JUNK)
+
+
+def test_tags_in_rifx_are_read_in_its_byte_order() -> None:
+    fields = b"INFOINAM\0\0\0\x04TakeIART\0\0\0\x04Egor"
+    body = rifx(PCM, before=b"LIST\0\0\0\x1c" + fields)
+    reader = WavReader()
+    reader.feed(body)
+    found = ID3(io.BytesIO(reader.tags.encoded(300)))
+    assert (found["TIT2"], found["TPE1"]) == ("Take", "Egor")
+
+
         (wav(PCM)[:-4], BrokenWav, "4 more bytes"),
         (rf64(PCM)[:-4], BrokenWav, "4 more bytes"),
         (wav(b""), NoSound, "no sound"),
@@ -303,6 +320,7 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         (
             wav(PCM, format=fmt_extensible(1, 2, 44100, 16)[:-8] + bytes(8)),
             CodecUnsupported,
+        (b"RIFX\0\0\0\0AVI LIST", NotWav, "AVI"),
             "codec",
         ),
         (wav(PCM, format=fmt(0xFFFE, 2, 44100, 16)), BrokenWav, "extensible"),

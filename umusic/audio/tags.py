@@ -8,6 +8,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 from mutagen import id3
 
@@ -38,7 +39,8 @@ class Tags:
     """What the chunks of a WAV say of its sound. The first to tell a field is believed, LIST INFO
     before bext."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, big_endian: bool = False) -> None:
+        self._big_endian = big_endian
         self._info: dict[type[id3.Frame], str] = {}
         self._bext: dict[type[id3.Frame], str] = {}
 
@@ -68,7 +70,7 @@ class Tags:
     def _add_list(self, body: bytes) -> None:
         if body[:4] != b"INFO":
             return
-        for name, value in _info_fields(body):
+        for name, value in _info_fields(body, "big" if self._big_endian else "little"):
             frame = _INFO.get(name)
             if frame is not None:
                 _add(self._info, frame, value)
@@ -78,11 +80,11 @@ class Tags:
             _add(self._bext, frame, body[place])
 
 
-def _info_fields(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _info_fields(body: bytes, order: Literal["big", "little"]) -> Iterator[tuple[bytes, bytes]]:
     """Names and values; ends where they make no sense any more."""
     at = 4
     while at + 8 <= len(body):
-        size = int.from_bytes(body[at + 4 : at + 8], "little")
+        size = int.from_bytes(body[at + 4 : at + 8], order)
         yield body[at : at + 4], body[at + 8 : at + 8 + size]
         at += 8 + size + size % 2
 
@@ -102,12 +104,22 @@ def _text(value: bytes) -> str:
     value = value.partition(b"\0")[0]
     try:
         text = value.decode()
-    except UnicodeDecodeError:
-        high = sum(byte >= 0xC0 for byte in value)
-        cyrillic = 2 * high > sum(bytes([byte]).isalpha() for byte in value) + high
-        text = value.decode("cp1251" if cyrillic else "cp1252", errors="replace")
+    except UnicodeDecodeError as exc:
+        text = _cut_short(value, exc) or value.decode(_code_page(value), errors="replace")
     printable = "".join(character for character in text if character.isprintable())
     return unicodedata.normalize("NFC", printable).strip()[:_MAX_LENGTH]
+
+
+def _cut_short(value: bytes, fault: UnicodeDecodeError) -> str:
+    """UTF-8 but for a last character that did not fit into the field; nothing if it is none."""
+    whole = value[: fault.start]
+    return "" if whole.isascii() or fault.end < len(value) else whole.decode()
+
+
+def _code_page(value: bytes) -> str:
+    high = sum(byte >= 0xC0 for byte in value)
+    latin = sum(bytes([byte]).isalpha() for byte in value)
+    return "cp1251" if high > latin else "cp1252"
 
 
 def _tag(fields: Mapping[type[id3.Frame], str], size: int | None = None) -> bytes:

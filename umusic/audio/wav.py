@@ -70,7 +70,7 @@ class WavReader:
         self.declared_frames: int | None = None
         #: What the chunks so far say of the sound.
         self.tags = Tags()
-        #: Bytes that the header promises to follow the sound; 0 if it leaves that open.
+        #: Bytes that will follow the sound; 0 if that is open.
         self.trailer_bytes = 0
         self._total = total
         self._max_header_bytes = max_header_bytes
@@ -141,7 +141,8 @@ class WavReader:
             return
         if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or head[8:] != b"WAVE":
             raise NotWav(_not_wav(head))
-        self._chunks = RIFX if head[:4] == b"RIFX" else RIFF
+        if head[:4] == b"RIFX":
+            self._chunks, self.tags = RIFX, Tags(big_endian=True)
         size = self._chunks.head(head[:8])[1]
         self._file_size = size + 8 if size != 0xFFFFFFFF else 0
         self._header_bytes = len(head)
@@ -205,7 +206,8 @@ class WavReader:
             size += self._wrapped(size)
             self._left = size
             self.declared_frames = self._length(self.format.frames_in(size))
-            after = self._file_size - self._header_bytes - size - self._chunks.pad(size)
+            whole = self._file_size if self._total is None else self._total
+            after = whole - self._header_bytes - size - self._chunks.pad(size)
             self.trailer_bytes = max(after, 0)
         self._pad_due = self._chunks.pad(size)
         self._expect(self._chunks.head_bytes, self._on_trailing_chunk)
@@ -333,7 +335,7 @@ def _text(name: bytes) -> str:
 
 
 def _not_wav(head: bytes) -> str:
-    if head[:4] in (b"RIFF", b"RF64", b"BW64"):
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return f"The body is not a WAV: it is a RIFF file of the kind {head[8:]!r}."
     for magic, kind in _KINDS:
         if head.startswith(magic):
