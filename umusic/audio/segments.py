@@ -261,6 +261,6 @@ class Memory:
 
     def close(self) -> None:
         """Gives the memory back. May be called more than once."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
