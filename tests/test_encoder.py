@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -260,6 +261,35 @@ async def test_segments_of_coded_sound_make_the_same_file_as_one_piece(
         assert set(decoded_samples(output, ffmpeg, channels).values()) == {encoded.samples}
         made.append(output.read_bytes())
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("frames", [131_058, 131_100, 200_000])
+@pytest.mark.gen_test
+async def test_a_last_block_that_is_mostly_filling_makes_no_segment_too_many(
+    ffmpeg: Path, output: Path, frames: int
+) -> None:
+    block = 65_535  # the longest: 33 seconds
+    adpcm = struct.pack("<HHIIHHH", 2, 1, 4000, 0, block, 4, 0)
+    encoder = Encoder(Pool(ffmpeg, 2, SHORT), WavFormat(False, 2, 1, 4000, adpcm=adpcm), V2, output)
+    await encoder.write(bytes(block))
+    encoded = await encoder.finish(bytes(block), frames=frames)
+    assert encoded.samples == 2 * frames
+    assert set(decoded_samples(output, ffmpeg, 1).values()) == {encoded.samples}
+
+
+@pytest.mark.gen_test
+async def test_an_abort_while_the_end_gives_memory_back_closes_nothing_twice(begin: Begin) -> None:
+    closed = []
+
+    class Spare:
+        def close(self) -> None:
+            time.sleep(0.05)
+            closed.append(self)
+
+    encoder = begin()
+    encoder._spare = Spare()  # type: ignore[assignment]
+    await asyncio.gather(encoder._close_spare(), encoder.abort())
+    assert len(closed) == 1
 
 
 @pytest.mark.gen_test

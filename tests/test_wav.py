@@ -31,6 +31,10 @@ from umusic.audio.wav import WavReader
 from umusic.audio.wav_format import WavFormat
 from umusic.errors import BrokenWav, CodecUnsupported, NoSound, NotWav, UmusicError
 
+#: What becomes of the `fmt ` chunk of ADPCM: nothing of the sender's but numbers that were checked.
+OWN_MS = struct.pack("<HHIIHHH", 2, 2, 44100, 0, 512, 4, 0)
+OWN_IMA = struct.pack("<HHIIHHH", 0x11, 2, 44100, 0, 512, 4, 0)
+
 
 def read(data: bytes, parts: Iterator[bytes] | None = None) -> tuple[WavFormat, bytes]:
     reader = WavReader()
@@ -73,13 +77,25 @@ PCM = tone(50)
         (
             adpcm(2),
             bytes(1024),
-            WavFormat(False, 2, 2, 44100, adpcm=adpcm(2)),
+            WavFormat(False, 2, 2, 44100, adpcm=OWN_MS),
             "adpcm_ms",
         ),
         (
             adpcm(0x11),
             bytes(1024),
-            WavFormat(False, 2, 2, 44100, adpcm=adpcm(0x11)),
+            WavFormat(False, 2, 2, 44100, adpcm=OWN_IMA),
+            "adpcm_ima_wav",
+        ),
+        (
+            adpcm(0x11)[:8] + b"\xff" * 4 + adpcm(0x11)[12:16] + b"\xff" * 9,
+            bytes(1024),
+            WavFormat(False, 2, 2, 44100, adpcm=OWN_IMA),
+            "adpcm_ima_wav",
+        ),
+        (
+            b"\xfe\xff" + adpcm(0x11)[2:16] + fmt_extensible(0x11, 2, 44100, 4, 0x3000)[16:],
+            bytes(1024),
+            WavFormat(False, 2, 2, 44100, adpcm=OWN_IMA),
             "adpcm_ima_wav",
         ),
         (
@@ -95,6 +111,32 @@ def test_it_tells_the_format_and_gives_the_samples_as_they_are(
 ) -> None:
     assert read(wav(data, format=format)) == (expected, data)
     assert expected.sample_format == name
+
+
+@pytest.mark.parametrize(
+    ("tag", "channels", "size", "whole"),
+    [
+        (0x11, 2, 512 + 8 + 15, 512 + 8 + 8),
+        (0x11, 1, 512 + 7, 512 + 4),
+        (0x11, 2, 512 + 7, 512),
+        (2, 2, 512 + 15, 512 + 15),
+        (2, 2, 512 + 13, 512),
+    ],
+)
+def test_of_a_short_last_block_only_what_is_sound_is_given(
+    tag: int, channels: int, size: int, whole: int
+) -> None:
+    body = wav(bytes(size), format=adpcm(tag, channels))
+    assert read(body)[1] == read(body, pieces(body, 5))[1] == bytes(whole)
+
+
+def test_the_first_broken_block_is_told_whatever_its_channel() -> None:
+    body = bytearray(512 * 9)
+    body[512 * 7 + 2] = body[512 * 4 + 6] = 89
+    coded = wav(bytes(body), format=adpcm(0x11))
+    for parts in ([coded], pieces(coded, 600)):
+        with pytest.raises(BrokenWav, match="its block 4 "):
+            read(coded, iter(parts))
 
 
 JUNK = (
@@ -189,6 +231,13 @@ def test_a_fact_chunk_is_believed_only_within_the_last_block(fact: int, frames: 
     assert reader.frames == reader.declared_frames == frames
 
 
+def test_a_fact_chunk_that_was_left_open_says_nothing_of_a_single_short_block() -> None:
+    reader = WavReader()
+    reader.feed(wav(bytes(24), format=adpcm(0x11), before=chunk(b"fact", bytes(4))))
+    reader.finish()
+    assert reader.frames == reader.declared_frames == 17
+
+
 def test_a_fact_chunk_of_pcm_is_not_believed_at_all() -> None:
     body = wav(PCM, before=chunk(b"fact", struct.pack("<I", 7)))
     assert read(body)[1] == PCM
@@ -225,6 +274,23 @@ def test_it_tells_how_much_follows_the_sound() -> None:
     assert reader.trailer_bytes == 0
 
 
+@pytest.mark.parametrize("riff_size", [0, 100, 0xFFFFFFFF])
+def test_the_length_of_the_body_tells_what_follows_better_than_the_header(riff_size: int) -> None:
+    body = wav(PCM, after=JUNK, riff_size=riff_size)
+    reader = WavReader(total=len(body))
+    reader.feed(body[:100])
+    assert reader.trailer_bytes == len(JUNK)
+
+
+def test_tags_in_rifx_are_read_in_its_byte_order() -> None:
+    fields = b"INFOINAM\0\0\0\x04TakeIART\0\0\0\x04Egor"
+    body = rifx(PCM, before=b"LIST\0\0\0\x1c" + fields)
+    reader = WavReader()
+    reader.feed(body)
+    found = ID3(io.BytesIO(reader.tags.encoded(300)))
+    assert (found["TIT2"], found["TPE1"]) == ("Take", "Egor")
+
+
 def test_tags_are_read_before_and_after_the_sound_and_long_chunks_passed_over() -> None:
     long = chunk(b"LIST", b"INFO" + chunk(b"IGNR", bytes(100_000)))
     body = wav(PCM, before=info(INAM="Take") + long, after=info(IART="Egor"))
@@ -254,6 +320,7 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         (b"hello, world!", NotWav, "hell"),
         (b"ID3\x04" + bytes(20), NotWav, "an MP3"),
         (b"RIFF\0\0\0\0AVI LIST", NotWav, "AVI"),
+        (b"RIFX\0\0\0\0AVI LIST", NotWav, "AVI"),
         (b"RIFX\0\0\0\0WAVE", BrokenWav, "ends before its data chunk"),
         (w64(PCM)[:16] + bytes(24), NotWav, "Wave64"),
         (w64(PCM)[:-8], BrokenWav, "more bytes"),
@@ -274,23 +341,6 @@ def test_a_streamed_wav_may_be_longer_than_any_size_field() -> None:
         ),
         (b"RIFF\0\0\0\0WAVE", BrokenWav, "ends before its data chunk"),
         (wav(PCM)[:40], BrokenWav, "ends before its data chunk"),
-@pytest.mark.parametrize("riff_size", [0, 100, 0xFFFFFFFF])
-def test_the_length_of_the_body_tells_what_follows_better_than_the_header(riff_size: int) -> None:
-    body = wav(PCM, after=JUNK, riff_size=riff_size)
-    reader = WavReader(total=len(body))
-    reader.feed(body[:100])
-    assert reader.trailer_bytes == len(JUNK)
-
-
-def test_tags_in_rifx_are_read_in_its_byte_order() -> None:
-    fields = b"INFOINAM\0\0\0\x04TakeIART\0\0\0\x04Egor"
-    body = rifx(PCM, before=b"LIST\0\0\0\x1c" + fields)
-    reader = WavReader()
-    reader.feed(body)
-    found = ID3(io.BytesIO(reader.tags.encoded(300)))
-    assert (found["TIT2"], found["TPE1"]) == ("Take", "Egor")
-
-
         (wav(PCM)[:-4], BrokenWav, "4 more bytes"),
         (rf64(PCM)[:-4], BrokenWav, "4 more bytes"),
         (wav(b""), NoSound, "no sound"),
@@ -320,7 +370,6 @@ def test_tags_in_rifx_are_read_in_its_byte_order() -> None:
         (
             wav(PCM, format=fmt_extensible(1, 2, 44100, 16)[:-8] + bytes(8)),
             CodecUnsupported,
-        (b"RIFX\0\0\0\0AVI LIST", NotWav, "AVI"),
             "codec",
         ),
         (wav(PCM, format=fmt(0xFFFE, 2, 44100, 16)), BrokenWav, "extensible"),

@@ -105,23 +105,22 @@ class Encoder:
         pool.join(self)
 
     async def write(self, blocks: bytes) -> None:
-        """Takes whole blocks of samples, and waits while as much is being encoded as may. Only
-        the last block of all may be short.
+        """Takes whole blocks of samples, and waits while as much is being encoded as may.
 
         Raises:
             EncoderFailed, NoSpace: they cannot be encoded; call `abort`.
         """
         self._check()
-        with _out_of_memory():
-            self._segment.samples.append(blocks)
-        self._frames += self._wav.frames_in(len(blocks))
+        self._append(blocks)
         if self._is_due():
             await self._cut_off(await self._slot(), self._segment.complete)
 
-    async def finish(self, *, frames: int | None = None, lead: bytes = b"") -> Encoded:
-        """Ends the sound, waits for the MP3 and checks that all of the sound is in it. `frames` is
-        the length of the sound if the last block holds more than belongs to it, `lead` what goes
-        into the room before the MP3.
+    async def finish(
+        self, last: bytes = b"", *, frames: int | None = None, lead: bytes = b""
+    ) -> Encoded:
+        """Ends the sound, waits for the MP3 and checks that all of the sound is in it. `last` is
+        the last block, which may be short, `frames` the length of the sound if that block holds
+        more than belongs to it, `lead` what goes into the room before the MP3.
 
         Raises:
             EncoderFailed, NoSpace: it is not; call `abort`.
@@ -130,6 +129,8 @@ class Encoder:
         self._check()
         assert len(lead) == len(self._lead)
         self._lead = lead
+        # Not by `write`: a segment might be cut beyond the end of the sound.
+        self._append(last)
         if frames is not None:
             self._frames = frames
             self._segment.end(frames)
@@ -155,6 +156,11 @@ class Encoder:
         async with self._cutting:
             self._segment.close()
         await self._close_spare()
+
+    def _append(self, blocks: bytes) -> None:
+        with _out_of_memory():
+            self._segment.samples.append(blocks)
+        self._frames += self._wav.frames_in(len(blocks))
 
     def _is_due(self) -> bool:
         """Whether the segment is to be cut now."""

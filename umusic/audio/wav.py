@@ -79,8 +79,8 @@ class WavReader:
         self._header_bytes = 0
         self._file_size = 0
         self._ds64_size: int | None = None
-        #: Sample frames as the `fact` chunk has them.
-        self._fact: int | None = None
+        #: Sample frames as the `fact` chunk has them; 0 if it leaves that open.
+        self._fact = 0
         self._chunks = RIFF
         self._stage: Literal["header", "data", "trailer"] = "header"
         self._next: Callable[[bytes], None] = self._on_riff
@@ -248,11 +248,11 @@ class WavReader:
 
     def _last_block(self) -> bytes:
         assert self.format is not None
-        if not self.format.frames_in(len(self._held)):
-            return b""
-        self._count(self._held)
-        self.frames = self._length(self.frames)
-        return self._held
+        last = self._held[: self.format.sound_bytes(len(self._held))]
+        if last:
+            self._count(last)
+            self.frames = self._length(self.frames)
+        return last
 
     def _count(self, blocks: bytes) -> None:
         assert self.format is not None
@@ -266,7 +266,7 @@ class WavReader:
         """The length of the sound if its blocks hold so many sample frames: the last one may hold
         more than belongs to it."""
         assert self.format is not None
-        if self._fact is not None and 0 < frames - self._fact < self.format.block_frames:
+        if self._fact and 0 < frames - self._fact < self.format.block_frames:
             return self._fact
         return frames
 

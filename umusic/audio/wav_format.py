@@ -66,7 +66,8 @@ class WavFormat:
     `sample_bytes` is the container of one sample, `channel_mask` the speakers as in
     WAVEFORMATEXTENSIBLE (0: not told), `sample_rate` in Hz, `logarithmic` "alaw" or "mulaw" for
     G.711. Sound comes in blocks of `block_bytes` for `block_frames` sample frames each: of PCM and
-    G.711 a block is one sample frame. For ADPCM `adpcm` is the body of the `fmt ` chunk.
+    G.711 a block is one sample frame. For ADPCM `adpcm` is the body of a `fmt ` chunk: one of our
+    own, of which nothing but its numbers is the sender's.
     """
 
     floating: bool
@@ -107,7 +108,7 @@ class WavFormat:
         ADPCM, nothing for what can be read raw. Its length is always the same."""
         if not self.adpcm:
             return b""
-        fmt = self.adpcm + b"\0" * (len(self.adpcm) & 1)
+        fmt = self.adpcm
         return struct.pack(
             f"<4sI8sI{len(fmt)}s4sI",
             *(b"RIFF", 20 + len(fmt) + size, b"WAVEfmt ", len(fmt), fmt, b"data", size),
@@ -118,6 +119,14 @@ class WavFormat:
         blocks, rest = divmod(size, self.block_bytes)
         return blocks * self.block_frames + (self._adpcm_frames(rest) if self.adpcm else 0)
 
+    def sound_bytes(self, size: int) -> int:
+        """How many of `size` bytes that begin with a block hold sound. ffmpeg would take what a
+        short last block has beyond that for another block, and fail."""
+        rest = size % self.block_bytes
+        if self.adpcm and not self._is_microsofts:
+            return size - rest % (4 * self.channels)
+        return size if self.adpcm and rest >= 7 * self.channels else size - rest
+
     def broken_block(self, blocks: bytes) -> int | None:
         """The number of the first of `blocks` that no encoder has made, if there is one."""
         if not self.adpcm:
@@ -126,11 +135,12 @@ class WavFormat:
             starts, most = range(self.channels), _MAX_PREDICTOR
         else:
             starts, most = range(2, 4 * self.channels, 4), _MAX_STEP_INDEX
-        for start in starts:
-            values = blocks[start :: self.block_bytes]
-            if values and max(values) > most:
-                return next(number for number, value in enumerate(values) if value > most)
-        return None
+        broken = (
+            next(number for number, value in enumerate(values) if value > most)
+            for values in (blocks[start :: self.block_bytes] for start in starts)
+            if values and max(values) > most
+        )
+        return min(broken, default=None)
 
     @property
     def _is_microsofts(self) -> bool:
@@ -154,7 +164,7 @@ def parse_format(body: bytes, *, big_endian: bool = False) -> WavFormat:
     """
     order = ">" if big_endian else "<"
     tag, channels, rate, _, block, bits = struct.unpack_from(f"{order}HHIIHH", body)
-    mask = 0
+    mask = None
     if tag == _TAG_EXTENSIBLE:
         if len(body) < 40:
             raise BrokenWav("The WAV is broken: its extensible fmt chunk is too short.")
@@ -163,7 +173,7 @@ def parse_format(body: bytes, *, big_endian: bool = False) -> WavFormat:
     _check_codec(tag, big_endian=big_endian)
     _check_shape(channels, rate)
     if tag in _ADPCM:
-        return _adpcm(body, tag)
+        return _adpcm(body if mask is None else body[:16], tag)
     if tag in _LOGARITHMIC:
         bits = 8
     floating = tag == _TAG_FLOAT
@@ -183,7 +193,7 @@ def parse_format(body: bytes, *, big_endian: bool = False) -> WavFormat:
         sample_bytes=sample_bytes,
         channels=channels,
         sample_rate=rate,
-        channel_mask=mask,
+        channel_mask=mask or 0,
         big_endian=big_endian,
         logarithmic=_LOGARITHMIC.get(tag, ""),
     )
@@ -219,6 +229,7 @@ def _check_shape(channels: int, rate: int) -> None:
 
 
 def _adpcm(body: bytes, tag: int) -> WavFormat:
+    """`body` of an extensible chunk has to end where that differs from that of ADPCM."""
     _, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
     name = _ADPCM[tag]
     if channels > _MAX_ADPCM_CHANNELS:
@@ -233,6 +244,5 @@ def _adpcm(body: bytes, tag: int) -> WavFormat:
         whole = block > 4 * channels and block % (4 * channels) == 0
     if not whole:
         raise BrokenWav(f"The WAV is broken: {name} has no blocks of {block} bytes.")
-    return WavFormat(
-        floating=False, sample_bytes=2, channels=channels, sample_rate=rate, adpcm=body[:50]
-    )
+    fmt = struct.pack("<HHIIHHH", tag, channels, rate, 0, block, bits, 0)
+    return WavFormat(floating=False, sample_bytes=2, channels=channels, sample_rate=rate, adpcm=fmt)

@@ -226,10 +226,8 @@ class Upload:
         encoder = self._encoder or await self._start()
         assert self._part is not None
         try:
-            if last:
-                await encoder.write(last)
             lead = self._wav.tags.encoded(self._lead_bytes)
-            encoded = await encoder.finish(frames=self._wav.frames, lead=lead)
+            encoded = await encoder.finish(last, frames=self._wav.frames, lead=lead)
         except EncoderFailed:
             self._check_alive()
             raise
