@@ -16,7 +16,7 @@ from tornado.tcpclient import TCPClient
 from tests.client import Account, Client, as_json
 from tests.conftest import call_apart, children, stopped_ffmpeg, wait_for
 from tests.test_uploads import assert_nothing_kept
-from tests.wavs import fmt, pieces, take, tone, wav
+from tests.wavs import chunk, fmt, pieces, take, tone, wav
 from umusic import embedded
 from umusic.app import Services
 from umusic.audio.segments import UNIT, Lengths
@@ -296,6 +296,16 @@ async def test_a_record_tells_all_that_is_known(services: Services) -> None:
     assert record.name is None
     age = datetime.datetime.now(datetime.UTC) - record.created_at
     assert datetime.timedelta(0) <= age < datetime.timedelta(seconds=5)
+
+
+@pytest.mark.gen_test
+async def test_tags_do_not_count_for_the_bit_rate(services: Services) -> None:
+    upload = await services.keeper.begin(await order(services))
+    await upload.write(wav(tone(1), after=chunk(b"JUNK", bytes(50_000))))
+    record = await upload.finish()
+    # Together they would make more bits a second than the column can hold.
+    assert record.size > 8192
+    assert record.bitrate == (record.size - 8192) * 8 * 44100
 
 
 class TestWithoutPostgres:

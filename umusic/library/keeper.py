@@ -325,7 +325,7 @@ class Upload:
             duration=duration,
             sample_rate=mp3.sample_rate,
             channels=mp3.channels,
-            bitrate=round(stored.size * 8 / duration),
+            bitrate=round((stored.size - self._lead_bytes) * 8 / duration),
             samples=mp3.samples,
             size=stored.size,
             sha256=stored.sha256,

@@ -73,9 +73,9 @@ class User(Base):
 class Record(Base):
     """One MP3 in a user's library, and what is known of the WAV it was made from.
 
-    `duration` is in seconds, `sample_rate` in Hz, `bitrate` the average in bit/s, `size` in
-    bytes, `samples` per channel; the `source_` columns say the same of the WAV. `uploader_id` is
-    None once the uploader, if another than the user, is gone.
+    `duration` is in seconds, `sample_rate` in Hz, `bitrate` the average in bit/s without
+    the tags, `size` in bytes, `samples` per channel; the `source_` columns say the same of the WAV.
+    `uploader_id` is None once the uploader, if another than the user, is gone.
     """
 
     __tablename__ = "records"
