@@ -282,6 +282,16 @@ def test_the_length_of_the_body_tells_what_follows_better_than_the_header(riff_s
     assert reader.trailer_bytes == len(JUNK)
 
 
+def test_two_gib_are_meant_if_the_body_has_what_its_header_tells() -> None:
+    size = 0x7FFFFF00
+    head = wav(b"", data_size=size, riff_size=36 + size + 100)
+    whole = len(head) + size + 100
+    for total, declared in ((whole, size // 4), (whole - 4, None), (2 * whole, None), (None, None)):
+        reader = WavReader(total=total)
+        reader.feed(head)
+        assert reader.declared_frames == declared
+
+
 def test_tags_in_rifx_are_read_in_its_byte_order() -> None:
     fields = b"INFOINAM\0\0\0\x04TakeIART\0\0\0\x04Egor"
     body = rifx(PCM, before=b"LIST\0\0\0\x1c" + fields)

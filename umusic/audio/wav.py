@@ -198,11 +198,10 @@ class WavReader:
             raise BrokenWav("The WAV is broken: its data chunk comes before its fmt chunk.")
         if size == 0xFFFFFFFF and self._ds64_size is not None:
             size = self._ds64_size
-        unknown = size in _UNKNOWN_SIZES or size in _PROMISED_SIZES or size > _MAX_SIZE
         if size == 0 and self._declares_more():
             raise NoSound("The WAV holds no sound: its data chunk is empty.")
         self._stage = "data"
-        if not unknown:
+        if not self._is_open(size):
             size += self._wrapped(size)
             self._left = size
             self.declared_frames = self._length(self.format.frames_in(size))
@@ -211,6 +210,13 @@ class WavReader:
             self.trailer_bytes = max(after, 0)
         self._pad_due = self._chunks.pad(size)
         self._expect(self._chunks.head_bytes, self._on_trailing_chunk)
+
+    def _is_open(self, size: int) -> bool:
+        """Whether sound of this size may be shorter or longer. Recorders begin a new file at 2 GiB:
+        if the body is as long as its header says, it is meant."""
+        if size in _PROMISED_SIZES:
+            return not self._header_bytes + size <= self._file_size == self._total
+        return size in _UNKNOWN_SIZES or size > _MAX_SIZE
 
     def _declares_more(self) -> bool:
         """Whether the file's size tells of chunks behind an empty `data`: then it is truly empty,
