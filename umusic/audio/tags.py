@@ -90,24 +90,27 @@ def _info_fields(body: bytes, order: Literal["big", "little"]) -> Iterator[tuple
 
 
 def _add(fields: dict[type[id3.Frame], str], frame: type[id3.Frame], value: bytes) -> None:
+    if frame in fields:
+        return
     text = _text(value)
     if frame is id3.TDRC:
         date = _DATE.match(text)
         text = re.sub(r"\D", "-", date[0]) if date else ""
     if text:
-        fields.setdefault(frame, text)
+        fields[frame] = text
 
 
 def _text(value: bytes) -> str:
     """Nothing tells the character set: it is UTF-8 if it can be, else that of a Western or, where
     most letters are not ASCII, of a Russian Windows."""
-    value = value.partition(b"\0")[0]
+    value = value.partition(b"\0")[0][: 4 * _MAX_LENGTH]
     try:
         text = value.decode()
     except UnicodeDecodeError as exc:
         text = _cut_short(value, exc) or value.decode(_code_page(value), errors="replace")
     printable = "".join(character for character in text if character.isprintable())
-    return unicodedata.normalize("NFC", printable).strip()[:_MAX_LENGTH]
+    # Cut before: with the square of their number grows how long it takes to sort accents.
+    return unicodedata.normalize("NFC", printable.strip()[:_MAX_LENGTH])
 
 
 def _cut_short(value: bytes, fault: UnicodeDecodeError) -> str:
@@ -117,9 +120,8 @@ def _cut_short(value: bytes, fault: UnicodeDecodeError) -> str:
 
 
 def _code_page(value: bytes) -> str:
-    high = sum(byte >= 0xC0 for byte in value)
-    latin = sum(bytes([byte]).isalpha() for byte in value)
-    return "cp1251" if high > latin else "cp1252"
+    cyrillic, latin = re.findall(rb"[\xC0-\xFF]", value), re.findall(rb"[A-Za-z]", value)
+    return "cp1251" if len(cyrillic) > len(latin) else "cp1252"
 
 
 def _tag(fields: Mapping[type[id3.Frame], str], size: int | None = None) -> bytes:
