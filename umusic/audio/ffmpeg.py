@@ -1,6 +1,6 @@
 """ffmpeg's command lines and limits. Pure functions, but for `probe`, which runs it once.
 
-ffmpeg never guesses: it reads raw samples of a format told to it, from its standard input only,
+ffmpeg never guesses: it reads samples of a format told to it, from its standard input only,
 writes to its standard output only, and its environment is empty.
 """
 

@@ -5,6 +5,8 @@ import unicodedata
 from umusic.errors import InvalidField
 
 MAX_CHARACTERS = 250
+#: So many characters at most become one in NFC (ᾧ and its like).
+_MOST_COMPOSED = 4
 
 #: Control characters, lone surrogates, line and paragraph separators.
 _REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -50,7 +52,10 @@ def search_text(raw: str | None) -> str:
 
 
 def _checked(raw: str, field: str = "name") -> str:
-    name = unicodedata.normalize("NFC", raw)
+    # Longer ones are refused anyway; and with the square of their number grows how long it takes to
+    # sort accents.
+    short = len(raw) <= _MOST_COMPOSED * MAX_CHARACTERS
+    name = unicodedata.normalize("NFC", raw) if short else raw
     if not _BIDI_CONTROL.isdisjoint(name) or any(
         unicodedata.category(character) in _REFUSED for character in name
     ):
