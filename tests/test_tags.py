@@ -38,6 +38,15 @@ def test_list_info_becomes_id3() -> None:
     }
 
 
+def test_of_a_chunk_only_so_many_fields_are_read() -> None:
+    unknown = [chunk(b"IXYZ", b"x\0")] * 99
+    many = chunk(
+        b"LIST", b"INFO" + b"".join([*unknown, chunk(b"INAM", b"a"), chunk(b"IART", b"b")])
+    )
+    found = fields(tags_of(many))
+    assert (found["TIT2"], "TPE1" in found) == ("a", False)
+
+
 def test_bext_becomes_id3_and_list_info_goes_before_it() -> None:
     found = fields(tags_of(bext("Interview", "Recorder", "2020:01:02"), info(IART="Egor")))
     assert (found["TIT2"], found["TPE1"], found["TDRC"]) == ("Interview", "Egor", "2020-01-02")

@@ -8,12 +8,15 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Literal
 
 from mutagen import id3
 
 #: Longer chunks are passed over.
 MAX_CHUNK_BYTES = 64 * 2**10
+#: Of a chunk, those known and unknown; there are some forty names.
+_MAX_FIELDS = 100
 #: Of a field, in characters.
 _MAX_LENGTH = 500
 _MAX_ROOM = 8 * 2**10
@@ -70,7 +73,8 @@ class Tags:
     def _add_list(self, body: bytes) -> None:
         if body[:4] != b"INFO":
             return
-        for name, value in _info_fields(body, "big" if self._big_endian else "little"):
+        fields = _info_fields(body, "big" if self._big_endian else "little")
+        for name, value in islice(fields, _MAX_FIELDS):
             frame = _INFO.get(name)
             if frame is not None:
                 _add(self._info, frame, value)
