@@ -308,6 +308,14 @@ class EncoderFailed(Unavailable):
     code = "encoder-failed"
 
 
+class OutOfResources(Unavailable):
+    """The server has no descriptors or no memory left at the moment; nothing was kept. Please try
+    again in a little while."""
+
+    code = "out-of-resources"
+    ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 class NoSpace(UmusicError):
     """There is no room left on the volume; nothing was kept."""
 
@@ -315,12 +323,21 @@ class NoSpace(UmusicError):
     ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def lacking(exc: BaseException) -> type[NoSpace | OutOfResources] | None:
+    """What it means if the system says that it lacks something; None if it says something else."""
+    if isinstance(exc, MemoryError):
+        return OutOfResources
+    number = exc.errno if isinstance(exc, OSError) else None
+    return next((kind for kind in (NoSpace, OutOfResources) if number in kind.ERRNOS), None)
+
+
 @contextlib.contextmanager
 def out_of_room() -> Iterator[None]:
-    """Turns what the system says of a full volume into NoSpace."""
+    """Turns what the system says of a full volume into NoSpace, and what it says of descriptors and
+    memory that it has not into OutOfResources."""
     try:
         yield
     except OSError as exc:
-        if exc.errno in NoSpace.ERRNOS:
-            raise NoSpace from exc
+        if kind := lacking(exc):
+            raise kind from exc
         raise

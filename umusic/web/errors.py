@@ -75,7 +75,9 @@ def as_umusic_error(exc: BaseException) -> errors.UmusicError:
         return exc
     if isinstance(exc, HTTPError):
         return _TORNADO.get(exc.status_code, errors.UmusicError)()
-    return errors.UmusicError()
+    error = (errors.lacking(exc) or errors.UmusicError)()
+    error.__cause__ = exc
+    return error
 
 
 def problem_types() -> dict[str, type[errors.UmusicError]]:

@@ -1,0 +1,111 @@
+"""When the system has no descriptors or no memory left: 503, a line in the log, nothing is left.
+
+An own process is starved of descriptors by a limit that is the real one.
+"""
+
+import errno
+import itertools
+import json
+import os
+import resource
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, as_json
+from tests.conftest import scratch_directory
+from tests.process import Process
+from tests.wavs import take
+from umusic.app import Services
+
+MOST_STEPS = 16
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    with scratch_directory() as directory:
+        running = Process(directory)
+        yield running
+        running.close()
+
+
+def allow(process: Process, spare: int | None) -> None:
+    """Lets the process open so many descriptors more; None: as many as it ever may."""
+    pid = process.popen.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = (number for number in itertools.count() if number not in used)
+    limit = hard if spare is None else next(itertools.islice(free, spare, None))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def ask(connection: HTTPConnection, *request: object) -> tuple[int, str | None, dict[str, str]]:
+    """The status, Retry-After and the body of the answer."""
+    connection.request(*request)  # type: ignore[arg-type]
+    response = connection.getresponse()
+    return response.status, response.headers["Retry-After"], json.load(response)
+
+
+def test_without_descriptors_an_upload_is_503_at_every_step_and_leaves_nothing(
+    process: Process,
+) -> None:
+    bearer = {"Authorization": f"Bearer {process.register('Ann')}"}
+    kinds = []
+    for spare in range(MOST_STEPS):
+        connection = process.connect()
+        ask(connection, "GET", "/readyz")
+        allow(process, spare)
+        status, retry_after, answer = ask(connection, "PUT", "/record", take(0.05), bearer)
+        allow(process, None)
+        connection.close()
+        assert (status, retry_after) in ((201, None), (503, "5")), answer
+        kinds.append(answer.get("type", ""))
+    assert kinds[0] == "/problems/out-of-resources"
+    assert "/problems/encoder-failed" in kinds
+    assert kinds[-1] == ""
+    names = [path.suffix for path in (process.directory / "media").rglob("*.*")]
+    assert names == [".mp3"] * kinds.count("")
+    assert not [line for line in process.family() if "ffmpeg" in line]
+    _, log = process.stop()
+    assert "Too many open files" in log
+    assert "Traceback" not in log
+
+
+def test_without_a_descriptor_for_the_database_it_is_503(process: Process) -> None:
+    connection = process.connect()
+    assert ask(connection, "GET", "/healthz")[0] == 200
+    allow(process, 0)
+    for _ in range(2):
+        status, retry_after, answer = ask(connection, "GET", "/readyz")
+        assert (status, retry_after) == (503, "5")
+        assert answer["type"] == "/problems/database-unavailable"
+    allow(process, None)
+    assert ask(connection, "GET", "/readyz")[0] == 200
+    assert "Too many open files" in process.stop()[1]
+
+
+@pytest.mark.expects_log("out-of-resources")
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.gen_test
+async def test_whatever_the_system_lacks_while_the_part_is_made_is_503(
+    client: Client,
+    services: Services,
+    media_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    user = await client.register()
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("umusic.library.media.fcntl.flock", fail)
+        response = await client.upload(user, take(0.1))
+    assert (response.code, response.headers["Retry-After"]) == (503, "5")
+    assert as_json(response)["type"] == "/problems/out-of-resources"
+    assert [path for path in media_dir.rglob("*") if path.is_file()] == []
+    assert services.keeper.live == 0
+    assert (await client.upload(user, take(0.1))).code == 201
