@@ -21,7 +21,10 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Tornado's own limit only has to be out of the way: every handler limits its body itself.
 _NO_BODY_LIMIT = 2**62
 _CHUNK_BYTES = 256 * 1024
-_IDLE_SECONDS = 75.0
+#: From the answer before, or the connection, to the end of a request's head: Tornado knows only one
+#: time for both. Longer than nginx keeps idle connections (nginx/umusic.conf.template), so that it
+#: never sends a request into one that is being closed.
+HEAD_SECONDS = 45.0
 _HEADER_BYTES = 32 * 1024
 #: What refused and aborted requests get to be answered before their connections are closed.
 _FAREWELL_SECONDS = 1.0
@@ -34,7 +37,7 @@ def make_server(app: Application) -> HTTPServer:
         chunk_size=_CHUNK_BYTES,
         max_body_size=_NO_BODY_LIMIT,
         max_header_size=_HEADER_BYTES,
-        idle_connection_timeout=_IDLE_SECONDS,
+        idle_connection_timeout=HEAD_SECONDS,
     )
 
 
