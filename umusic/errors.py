@@ -179,7 +179,7 @@ class RecordNameTaken(Conflict):
 
 
 class BodyStalled(UmusicError):
-    """The body stalled: nothing arrived for too long. Please send it again."""
+    """The body stalled: nothing, or next to nothing, arrived for too long. Please send it again."""
 
     code = "body-stalled"
 

@@ -33,6 +33,7 @@ from umusic.web.errors import Problem, as_umusic_error, status_of
 from umusic.web.framing import Framing
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
+from umusic.web.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class BaseHandler(RequestHandler):
         """Takes what every handler needs; `body_timeout` in seconds."""
         self.lifecycle = lifecycle
         self.links = links
-        self._body_timeout = body_timeout
+        self._pace = Pace(body_timeout)
         self._stall_timer: object | None = None
         self._arrivals = 0
         self._logged = False
@@ -118,6 +119,7 @@ class BaseHandler(RequestHandler):
             self._rearm_linger()
             return
         self.unwatch()
+        self._pace.arrive(IOLoop.current().time(), len(chunk))
         try:
             await self.receive(chunk)
             self._watch()
@@ -273,10 +275,17 @@ class BaseHandler(RequestHandler):
 
     def _watch(self) -> None:
         self.lifecycle.waiting.add(self.refuse)
-        self._stall_timer = IOLoop.current().call_later(
-            self._body_timeout,
-            lambda: self.lifecycle.spawn(self._refuse_stalled(self._arrivals)),
-        )
+        self._look_at(self._pace.wait(IOLoop.current().time()))
+
+    def _look_at(self, time: float) -> None:
+        self._stall_timer = IOLoop.current().call_at(time, self._look)
+
+    def _look(self) -> None:
+        again = self._pace.look(IOLoop.current().time())
+        if again is None:
+            self.lifecycle.spawn(self._refuse_stalled(self._arrivals))
+        else:
+            self._look_at(again)
 
     async def _refuse_stalled(self, arrivals: int) -> None:
         if arrivals == self._arrivals:
