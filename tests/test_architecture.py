@@ -20,6 +20,7 @@ FLOORS = [
     ["umusic.library"],
     ["umusic.audio"],
     ["umusic.client", "umusic.embedded", "umusic.settings"],
+    ["umusic.upload_errors"],
     ["umusic.errors"],
 ]
 #: Where a library may be imported.

@@ -22,9 +22,9 @@ from umusic.app import Services
 from umusic.audio.segments import UNIT, Lengths
 from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
 from umusic.library import schema
-from umusic.library.keeper import Order
 from umusic.library.media import PartFile
 from umusic.library.models import Record
+from umusic.library.orders import Order
 
 LONG = take(60.0)
 #: Segments of it are encoded before it has ended, for long enough to be seen.

@@ -16,8 +16,9 @@ from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.pool import Pool
 from umusic.library.audit import Audit
 from umusic.library.database import Database
-from umusic.library.keeper import Keeper, Limits
+from umusic.library.keeper import Keeper
 from umusic.library.media import Media
+from umusic.library.orders import Limits
 from umusic.library.records import Records
 from umusic.library.removal import Removal
 from umusic.library.users import Users
@@ -97,6 +98,7 @@ async def services(
                 upload_bytes=settings.max_upload_bytes,
                 quota_bytes=settings.user_quota_bytes,
                 uploads=settings.max_uploads,
+                uploads_per_user=settings.uploads_per_user,
                 file_for_others=settings.file_for_others,
             ),
         )

@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     user_quota_bytes: ByteSize | None = Field(default=None, gt=0, le=2**62)
     #: Uploads at once; above it 503.
     max_uploads: int = Field(default=64, ge=1)
+    #: Uploads at once that one user sends; above it 429.
+    uploads_per_user: int = Field(default=16, ge=1)
     #: ffmpegs at once, whatever the number of uploads. Unset: as many as there are cores.
     encoders: int = Field(default_factory=cores, ge=1, le=1024)
     #: Closed: only `umusic user add` makes users.

@@ -9,8 +9,6 @@ import contextlib
 import datetime
 import logging
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from umusic.audio.encoder import Encoded, Encoder
 from umusic.audio.ffmpeg import Mp3Settings
@@ -23,52 +21,17 @@ from umusic.errors import (
     EncoderFailed,
     FilingForOthersOff,
     QuotaExceeded,
-    RecordNameTaken,
     TooLarge,
-    TooManyUploads,
 )
 from umusic.library.digest import RunningDigest
+from umusic.library.live import LiveUploads
 from umusic.library.media import Media, PartFile, Stored
 from umusic.library.models import Record
+from umusic.library.orders import Limits, Order
 from umusic.library.records import Records
 from umusic.library.users import Users
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is taken: bytes of one WAV and of one library, uploads at once, and whether an upload
-    may be filed in the library of another user than its sender."""
-
-    upload_bytes: int
-    quota_bytes: int | None
-    uploads: int
-    file_for_others: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Who files what, under which name, in whose library."""
-
-    user_id: uuid.UUID
-    uploader_id: uuid.UUID
-    name: str | None
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the library is another user's than the uploader."""
-        return self.user_id != self.uploader_id
-
-    @contextlib.contextmanager
-    def discretion(self) -> Iterator[None]:
-        """Lets no error tell what is in a foreign library: its links are secrets."""
-        try:
-            yield
-        except (RecordNameTaken, QuotaExceeded) as exc:
-            if not self.is_foreign:
-                raise
-            raise type(exc) from exc
 
 
 class Keeper:
@@ -89,8 +52,7 @@ class Keeper:
         self.media = media
         self.limits = limits
         self.users = users
-        self._live: set[Upload] = set()
-        self._draining = False
+        self._live: LiveUploads[Upload] = LiveUploads(limits)
 
     @property
     def live(self) -> int:
@@ -106,16 +68,8 @@ class Keeper:
             )
 
     def check_open(self) -> None:
-        """Looks whether a further upload is taken now.
-
-        Raises:
-            Draining: umusic is about to stop.
-            TooManyUploads: as many as may run do.
-        """
-        if self._draining:
-            raise Draining
-        if len(self._live) >= self.limits.uploads:
-            raise TooManyUploads
+        """Looks whether a further upload is taken now. Raises Draining or TooManyUploads."""
+        self._live.check_open()
 
     async def begin(self, order: Order, *, size: int = 0, total: int | None = None) -> "Upload":
         """Opens an upload of at least `size` bytes, or of `total` if that is known, which makes
@@ -123,11 +77,10 @@ class Keeper:
 
         Raises:
             FilingForOthersOff, UserUnknown: it may not, or cannot, be filed in that library.
-            QuotaExceeded, RecordNameTaken, and what `check_open` raises.
+            QuotaExceeded, RecordNameTaken, TooManyOfOneUser, and what `check_open` raises.
         """
-        self.check_open()
         upload = Upload(self, order, total)
-        self._live.add(upload)
+        self._live.add(upload, order)
         try:
             await upload.check_library(size)
         except BaseException:
@@ -137,11 +90,11 @@ class Keeper:
 
     def forget(self, upload: "Upload") -> None:
         """Takes a finished or aborted upload off the list of the live ones."""
-        self._live.discard(upload)
+        self._live.remove(upload)
 
     def drain(self) -> None:
         """Lets no new upload begin from here on."""
-        self._draining = True
+        self._live.close()
 
     async def abort_all(self) -> None:
         """Aborts what still runs; whoever writes or finishes such an upload gets `Draining`."""

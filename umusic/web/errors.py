@@ -2,11 +2,14 @@
 
 import http
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from tornado.web import HTTPError
 
-from umusic import errors
+from umusic import errors, upload_errors
+
+T = TypeVar("T")
 
 #: Looked up along the MRO of an error's class. No status is chosen anywhere else.
 STATUSES: dict[type[errors.UmusicError], int] = {
@@ -25,14 +28,17 @@ STATUSES: dict[type[errors.UmusicError], int] = {
     errors.RangeUnsatisfiable: 416,
     errors.ExpectationUnknown: 417,
     errors.Unprocessable: 422,
+    upload_errors.TooManyOfOneUser: 429,
     errors.Unavailable: 503,
     errors.NoSpace: 507,
 }
 
-#: Headers that a status calls for: RFC 9110, 11.6.1 and 10.2.3.
-_HEADERS = {
-    401: {"WWW-Authenticate": "Bearer"},
-    503: {"Retry-After": "5"},
+#: Headers that an error calls for (RFC 9110, 11.6.1 and 10.2.3), looked up in the same way.
+_HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
+    errors.UmusicError: {},
+    errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    upload_errors.TooManyOfOneUser: {"Retry-After": "5"},
+    errors.Unavailable: {"Retry-After": "5"},
 }
 
 _TORNADO = {
@@ -50,7 +56,7 @@ class Problem:
 
     def __init__(self, error: errors.UmusicError) -> None:
         self.status = status_of(type(error))
-        self.headers = {"Content-Type": CONTENT_TYPE, **_HEADERS.get(self.status, {})}
+        self.headers = {"Content-Type": CONTENT_TYPE, **_of(type(error), _HEADERS)}
         self._members: dict[str, Any] = {
             "type": f"/problems/{error.code}",
             "title": http.HTTPStatus(self.status).phrase,
@@ -66,7 +72,12 @@ class Problem:
 
 def status_of(kind: type[errors.UmusicError]) -> int:
     """The HTTP status of a class of errors."""
-    return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
+    return _of(kind, STATUSES)
+
+
+def _of(kind: type[errors.UmusicError], table: Mapping[type[errors.UmusicError], T]) -> T:
+    """What the table has for the nearest of its base classes."""
+    return next(table[base] for base in kind.__mro__ if base in table)
 
 
 def as_umusic_error(exc: BaseException) -> errors.UmusicError:

@@ -12,9 +12,10 @@ from umusic.errors import (
     NoSound,
     TokenMissing,
 )
-from umusic.library.keeper import Keeper, Order, Upload
+from umusic.library.keeper import Keeper, Upload
 from umusic.library.models import Record, User
 from umusic.library.names import record_name
+from umusic.library.orders import Order
 from umusic.library.users import Users
 from umusic.web.base import BaseHandler
 from umusic.web.bodies import (
