@@ -31,6 +31,7 @@ HOMES = {
     "alembic": ("library",),
     "subprocess": ("audio", "embedded"),
     "multipart": ("web",),
+    "http_sf": ("web",),
     "typer": ("cli",),
     "rich": ("cli",),
 }

@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tornado.iostream import IOStream, StreamClosedError
@@ -121,8 +122,8 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_the_file_if_the_row_is_th
 ) -> None:
     add = services.records.add
 
-    async def committed_but_unheard(record: Record, *, quota: int | None = None) -> None:
-        await add(record)
+    async def committed_but_unheard(record: Record, **options: Any) -> None:
+        await add(record, **options)
         raise CommitUncertain
 
     monkeypatch.setattr(services.records, "add", committed_but_unheard)
@@ -141,7 +142,7 @@ async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
 ) -> None:
     """The row may still be on its way, so even its absence proves nothing."""
 
-    async def lost(record: Record, *, quota: int | None = None) -> None:
+    async def lost(record: Record, **options: Any) -> None:
         raise CommitUncertain
 
     async def unreachable(ids: object) -> set[uuid.UUID]:

@@ -40,12 +40,12 @@ def test_they_make_what_the_models_say(database_url: str) -> None:
 def test_they_go_back_and_forth_again(new_database: Callable[[str | None], str]) -> None:
     url = new_database(None)
     schema.upgrade(url)
-    assert tables(url) == {"alembic_version", "users", "records"}
+    assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys"}
     schema.downgrade(url, "base")
     assert tables(url) == {"alembic_version"}
     schema.upgrade(url)
     schema.upgrade(url)
-    assert tables(url) == {"alembic_version", "users", "records"}
+    assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys"}
 
 
 def test_a_schema_of_a_newer_umusic_stops_the_start(

@@ -16,6 +16,7 @@ from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.pool import Pool
 from umusic.library.audit import Audit
 from umusic.library.database import Database
+from umusic.library.idempotency import IdempotencyKeys
 from umusic.library.keeper import Keeper
 from umusic.library.media import Media
 from umusic.library.orders import Limits
@@ -54,6 +55,7 @@ class Library:
     database: Database
     users: Users
     records: Records
+    keys: IdempotencyKeys
     media: Media
     removal: Removal
     audit: Audit
@@ -74,8 +76,9 @@ async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Lib
     users, records, media = Users(database), Records(database), Media(settings.media_dir)
     audit = Audit(records, media)
     removal = Removal(users, records, media, audit)
+    keys = IdempotencyKeys(database)
     try:
-        yield Library(database, users, records, media, removal, audit)
+        yield Library(database, users, records, keys, media, removal, audit)
     finally:
         await database.close()
 
@@ -89,6 +92,7 @@ async def services(
         keeper = Keeper(
             opened.users,
             opened.records,
+            opened.keys,
             opened.media,
             Pool(ffmpeg, settings.encoders),
             Mp3Settings(
@@ -108,6 +112,7 @@ async def services(
                 database=opened.database,
                 users=opened.users,
                 records=opened.records,
+                keys=opened.keys,
                 media=opened.media,
                 removal=opened.removal,
                 audit=opened.audit,

@@ -107,8 +107,9 @@ async def _drain(server: HTTPServer, running: Services, seconds: float) -> None:
 async def _sweep(running: Services) -> None:
     try:
         await running.audit.sweep()
+        await running.keys.sweep()
     except Exception:
-        log.exception("the sweep of the media directory failed; the next start tries again")
+        log.exception("the sweep of what crashes left failed; the next start tries again")
 
 
 def _greeting(host: str, port: int) -> str:

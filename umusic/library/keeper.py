@@ -24,12 +24,14 @@ from umusic.errors import (
     TooLarge,
 )
 from umusic.library.digest import RunningDigest
+from umusic.library.idempotency import IdempotencyKeys, key_row
 from umusic.library.live import LiveUploads
 from umusic.library.media import Media, PartFile, Stored
 from umusic.library.models import Record
 from umusic.library.orders import Limits, Order
 from umusic.library.records import Records
 from umusic.library.users import Users
+from umusic.upload_errors import KeyInUse
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Keeper:
         self,
         users: Users,
         records: Records,
+        keys: IdempotencyKeys,
         media: Media,
         pool: Pool,
         mp3: Mp3Settings,
@@ -49,6 +52,7 @@ class Keeper:
         self.pool = pool
         self.mp3 = mp3
         self.records = records
+        self.keys = keys
         self.media = media
         self.limits = limits
         self.users = users
@@ -71,17 +75,27 @@ class Keeper:
         """Looks whether a further upload is taken now. Raises Draining or TooManyUploads."""
         self._live.check_open()
 
-    async def begin(self, order: Order, *, size: int = 0, total: int | None = None) -> "Upload":
+    async def begin(
+        self, order: Order, *, size: int = 0, total: int | None = None
+    ) -> "Upload | Record":
         """Opens an upload of at least `size` bytes, or of `total` if that is known, which makes
-        nothing yet. It must be ended by `finish` or `abort`.
+        nothing yet. It must be ended by `finish` or `abort`. If the order's key has been used for
+        it before, there is nothing to open, and the record is returned that came of it.
 
         Raises:
+            KeyInUse, KeyReused: the key is that of a live upload, or was that of a different one.
             FilingForOthersOff, UserUnknown: it may not, or cannot, be filed in that library.
             QuotaExceeded, RecordNameTaken, TooManyOfOneUser, and what `check_open` raises.
         """
         upload = Upload(self, order, total)
-        self._live.add(upload, order)
+        claimed = self._live.claim_key(upload, order)
         try:
+            if order.key is not None and (record := await self.keys.record_of(order)):
+                self.forget(upload)
+                return record
+            if not claimed:
+                raise KeyInUse
+            self._live.add(upload, order)
             await upload.check_library(size)
         except BaseException:
             self.forget(upload)
@@ -232,7 +246,11 @@ class Upload:
     async def _commit(self, record: Record) -> None:
         try:
             with self._order.discretion():
-                await self._keeper.records.add(record, quota=self._keeper.limits.quota_bytes)
+                await self._keeper.records.add(
+                    record,
+                    quota=self._keeper.limits.quota_bytes,
+                    key=key_row(self._order, record),
+                )
         except (CommitUncertain, asyncio.CancelledError):
             # The row may be there, or still on its way there, and then the file must stay. It
             # stays in any case: without a row it is swept at the next start.

@@ -19,6 +19,8 @@ class LiveUploads(Generic[T]):
         self._limits = limits
         self._orders: dict[T, Order] = {}
         self._by_uploader: Counter[uuid.UUID] = Counter()
+        #: By uploader and key.
+        self._keys: dict[tuple[uuid.UUID, str], T] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -39,6 +41,12 @@ class LiveUploads(Generic[T]):
         if len(self._orders) >= self._limits.uploads:
             raise TooManyUploads
 
+    def claim_key(self, upload: T, order: Order) -> bool:
+        """Takes the order's Idempotency-Key, if it has one, for this upload until `remove`. False
+        if another one has it."""
+        key = order.key
+        return key is None or self._keys.setdefault((order.uploader_id, key), upload) is upload
+
     def add(self, upload: T, order: Order) -> None:
         """Counts an upload among the live ones, until `remove`.
 
@@ -58,6 +66,7 @@ class LiveUploads(Generic[T]):
 
     def remove(self, upload: T) -> None:
         """Counts it no more. May be called more than once."""
+        self._keys = {key: owner for key, owner in self._keys.items() if owner is not upload}
         order = self._orders.pop(upload, None)
         if order is not None:
             self._by_uploader -= Counter([order.uploader_id])

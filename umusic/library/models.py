@@ -112,3 +112,22 @@ class Record(Base):
     source_samples: Mapped[int] = mapped_column(BigInteger)
     source_size: Mapped[int] = mapped_column(BigInteger)
     source_sha256: Mapped[bytes]
+
+
+class IdempotencyKey(Base):
+    """The key that an upload bore and the record it became, for a day: `user_id` sent it, `length`
+    is its Content-Length, None if it came in chunks, `name` what it was to be called."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (CheckConstraint("char_length(key) BETWEEN 1 AND 255", name="key_length"),)
+
+    user_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(primary_key=True)
+    length: Mapped[int | None] = mapped_column(BigInteger)
+    name: Mapped[str | None]
+    record_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("records.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime.datetime] = mapped_column(index=True)

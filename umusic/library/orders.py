@@ -22,11 +22,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who files what, under which name, in whose library."""
+    """Who files what, under which name, in whose library; with which Idempotency-Key, if any, and
+    how many bytes were announced with it."""
 
     user_id: uuid.UUID
     uploader_id: uuid.UUID
     name: str | None
+    key: str | None = None
+    length: int | None = None
 
     @property
     def is_foreign(self) -> bool:

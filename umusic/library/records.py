@@ -16,7 +16,8 @@ from umusic.errors import (
     UserUnknown,
 )
 from umusic.library.database import ConstraintBroken, Database
-from umusic.library.models import Record, User
+from umusic.library.models import IdempotencyKey, Record, User
+from umusic.upload_errors import KeyInUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,14 @@ class Records:
         if record_id is not None:
             raise RecordNameTaken(record=str(record_id), user=str(user_id))
 
-    async def add(self, record: Record, *, quota: int | None = None) -> None:
-        """Commits a record, if the library then has no more than `quota` bytes.
+    async def add(
+        self, record: Record, *, quota: int | None = None, key: IdempotencyKey | None = None
+    ) -> None:
+        """Commits a record and the key it was uploaded with, if the library then has no more than
+        `quota` bytes.
 
         Raises:
+            KeyInUse: another process was faster with an upload of this key.
             RecordNameTaken: the name was taken since it was checked.
             QuotaExceeded: the room was taken since it was checked.
             UserUnknown, TokenUnknown: the library, or the uploader, is gone.
@@ -80,8 +85,16 @@ class Records:
                         f"With this record the library would have more than its {quota} bytes.",
                         quota=quota,
                     )
+                # Looked at under the lock and before the name, which the faster one has as well.
+                if key and await session.get(IdempotencyKey, (key.user_id, key.key)):
+                    raise KeyInUse
                 session.add(record)
+                if key:
+                    await session.flush()  # a key refers to its record
+                    session.add(key)
         except ConstraintBroken as exc:
+            if exc.name == "pk_idempotency_keys":
+                raise KeyInUse from exc
             await self._check_name_broken(exc, record.user_id, record.name)
             if exc.name == "fk_records_uploader_id_users":
                 raise TokenUnknown from exc

@@ -53,7 +53,8 @@ class BaseHandler(RequestHandler):
     """A handler whose errors become problem details, whatever is still on its way.
 
     Subclasses override `admit` (before the body), `receive` (each piece of it), the HTTP verbs
-    (after it) and `clean_up` (once, at the end, however it ended). All may raise.
+    (after it) and `clean_up` (once, at the end, however it ended). All may raise. The first two may
+    also `answer_early`: then there is no more to receive, and no verb.
     """
 
     # Tornado refuses unknown methods before `prepare`, with the body unread.
@@ -69,7 +70,7 @@ class BaseHandler(RequestHandler):
         self._arrivals = 0
         self._logged = False
         self._small_body = bytearray()
-        self._refused = False
+        self._answered = False
         self._body_ended = False
         self._linger_end = 0.0
         self._linger_timer: object | None = None
@@ -115,7 +116,7 @@ class BaseHandler(RequestHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         # It must not raise: Tornado would close the socket without an answer.
-        if self._refused:
+        if self._answered:
             self._rearm_linger()
             return
         self.unwatch()
@@ -129,8 +130,8 @@ class BaseHandler(RequestHandler):
     async def _on_body_end(self, verb: Callable[..., Awaitable[None] | None], *args: str) -> None:
         self.unwatch()
         self._body_ended = True
-        if self._refused:
-            self._end_refusal()
+        if self._answered:
+            self._end_answer()
         elif (answer := verb(*args)) is not None:
             await answer
 
@@ -179,7 +180,9 @@ class BaseHandler(RequestHandler):
         """Answers with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.write(to_json(answer))
+        body = to_json(answer)
+        self.set_header("Content-Length", len(body))
+        self.write(body)
 
     def write_problem(self, error: UmusicError) -> None:
         """Answers with problem details; does not finish."""
@@ -197,23 +200,28 @@ class BaseHandler(RequestHandler):
         self.write(body)
 
     async def refuse(self, exc: Exception) -> None:
-        """Answers with the problem while the body may still be arriving.
+        """Answers with the problem, politely also while the body is still arriving."""
+        if self._answered or self._body_ended:
+            return
+        self.log_exception(type(exc), exc, exc.__traceback__)
+        error = as_umusic_error(exc)
+        self.write_problem(error)
+        if isinstance(error, MalformedFraming):
+            self._answered = True
+            self._close_when_done()
+            await self.finish()
+        else:
+            await self.answer_early()
+
+    async def answer_early(self) -> None:
+        """Sends what has been written as the answer, while the body may still be arriving.
 
         Closing at once would make the kernel answer what still arrives with a reset, and nginx
         make 502 of it. So the answer is flushed, not finished, and the rest of the body thrown
         away for a bounded time, until it or the peer ends.
         """
-        if self._refused or self._body_ended:
-            return
-        self._refused = True
+        self._answered = True
         self.unwatch()
-        self.log_exception(type(exc), exc, exc.__traceback__)
-        error = as_umusic_error(exc)
-        self.write_problem(error)
-        if isinstance(error, MalformedFraming):
-            self._close_when_done()
-            await self.finish()
-            return
         if not self.framing.has_body:
             # To finish before Tornado has read that would make it close the connection unsaid.
             return
@@ -274,6 +282,8 @@ class BaseHandler(RequestHandler):
             self._stall_timer = None
 
     def _watch(self) -> None:
+        if self._answered:
+            return
         self.lifecycle.waiting.add(self.refuse)
         self._look_at(self._pace.wait(IOLoop.current().time()))
 
@@ -298,9 +308,9 @@ class BaseHandler(RequestHandler):
         if self._linger_timer is not None:
             loop.remove_timeout(self._linger_timer)
         deadline = min(self._linger_end, loop.time() + LINGER_IDLE_SECONDS)
-        self._linger_timer = loop.call_at(deadline, self._end_refusal)
+        self._linger_timer = loop.call_at(deadline, self._end_answer)
 
-    def _end_refusal(self) -> None:
+    def _end_answer(self) -> None:
         if not self._finished:
             self.finish()
 

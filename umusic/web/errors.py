@@ -37,6 +37,7 @@ STATUSES: dict[type[errors.UmusicError], int] = {
 _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     errors.UmusicError: {},
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    upload_errors.KeyInUse: {"Retry-After": "2"},
     upload_errors.TooManyOfOneUser: {"Retry-After": "5"},
     errors.Unavailable: {"Retry-After": "5"},
 }

@@ -30,6 +30,7 @@ from umusic.web.bodies import (
 )
 from umusic.web.credentials import Credentials, credentials_of, uuid_field
 from umusic.web.dialects import PAIRS, Uploading
+from umusic.web.headers import idempotency_key
 from umusic.web.schemas import Metadata
 
 _EMPTY = "The body is empty: there is no WAV in it."
@@ -50,6 +51,7 @@ class UploadHandler(BaseHandler):
         self._dialect = dialect
         self._users = users
         self._keeper = keeper
+        self._key: str | None = None
         self._fields: dict[str, str] = {}
         self._body: Body = RawBody()
         self._upload: Upload | None = None
@@ -63,6 +65,7 @@ class UploadHandler(BaseHandler):
             raise ContentEncoded
         if not self.framing.told:
             raise LengthMissing
+        self._key = idempotency_key(self.request.headers)
         self._body = body_of(self.request.headers.get("Content-Type", ""))
         raw = isinstance(self._body, RawBody)
         # What the WAV in a form has at least.
@@ -81,6 +84,8 @@ class UploadHandler(BaseHandler):
 
     async def receive(self, data: bytes) -> None:
         for event in self._body.feed(data):
+            if self._answered:
+                return
             if isinstance(event, Field):
                 self._take_field(event)
             elif isinstance(event, FileStart):
@@ -99,11 +104,7 @@ class UploadHandler(BaseHandler):
             record = await self._finish()
         finally:
             self.lifecycle.end_request()
-        link = self.link_of(record)
-        self.set_header("Location", link)
-        members = self._dialect.link_members
-        receipt = Metadata.of(record, link).model_dump(mode="json")
-        self.reply(201, link if members is None else {**receipt, **dict.fromkeys(members, link)})
+        self._tell(record)
 
     put = post  # `curl -T` sends PUT
 
@@ -111,6 +112,13 @@ class UploadHandler(BaseHandler):
         # A client that leaves after its last byte has sent all: then the record is kept.
         if not self._complete:
             await self._abort()
+
+    def _tell(self, record: Record) -> None:
+        link = self.link_of(record)
+        self.set_header("Location", link)
+        members = self._dialect.link_members
+        receipt = Metadata.of(record, link).model_dump(mode="json")
+        self.reply(201, link if members is None else {**receipt, **dict.fromkeys(members, link)})
 
     async def _finish(self) -> Record:
         try:
@@ -156,9 +164,14 @@ class UploadHandler(BaseHandler):
     async def _begin(self, sender: User, owner_id: uuid.UUID, filename: str | None) -> None:
         name = record_name(self.query("name") or filename or self._filename_in_path())
         self._owner_id = owner_id
+        order = Order(owner_id, sender.id, name, self._key, self.framing.length)
         total = self.framing.length if isinstance(self._body, RawBody) else None
-        order = Order(owner_id, sender.id, name)
-        self._upload = await self._keeper.begin(order, size=self._size, total=total)
+        begun = await self._keeper.begin(order, size=self._size, total=total)
+        if isinstance(begun, Upload):
+            self._upload = begun
+        else:
+            self._tell(begun)
+            await self.answer_early()
 
     def _filename_in_path(self) -> str | None:
         """NAME of PUT /record/NAME, if there is one."""
