@@ -15,6 +15,7 @@ import pytest
 
 from tests.client import Account, Client, as_json
 from tests.process import ROOT, Done, umusic
+from tests.proxy import Proxy
 from tests.wavs import take
 from umusic.app import Services
 
@@ -218,6 +219,22 @@ async def on_a_terminal(*args: str, directory: Path) -> tuple[int, str]:
     os.close(master)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     return await process.wait(), text
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_is_lost_is_asked_for_again_and_the_record_is_there_once(
+    client: Client, run: Run, tmp_path: Path
+) -> None:
+    user = await client.register()
+    [path] = takes(tmp_path, "a.wav")
+    for file, stdin in ((path, b""), ("-", take(0.3))):
+        proxy = Proxy(client.site, lost=2)
+        async with proxy.running() as url:
+            done = await run(file, "--server", url, "--token", user.token, stdin=stdin)
+        assert (done.status, proxy.connections) == (0, 3), done.errors
+        assert done.output.startswith(f"{file}: http://")
+    account = as_json(await client.fetch("/user", headers=user.bearer))
+    assert account["records"] == 2
 
 
 class TestRefusals:

@@ -1,9 +1,11 @@
 """The client behind `umusic upload`, against servers that are not as they should be."""
 
+import contextlib
 import errno
 import hashlib
 import io
 import os
+import re
 import socket
 import ssl
 import threading
@@ -15,10 +17,16 @@ import pytest
 import trustme
 
 from tests.wavs import take
+from umusic import client
 from umusic.client import Client
 from umusic.errors import UploadFailed
 
 WAV = take(0.1)
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -53,6 +61,11 @@ def answer(status: str, body: bytes) -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+RECEIPT = (
+    b'{"link": "http://x", "source": {"sha256": "%s"}}' % hashlib.sha256(WAV).hexdigest().encode()
+)
+
+
 @pytest.mark.parametrize(
     ("answered", "words"),
     [
@@ -85,6 +98,76 @@ def test_the_link_is_told_and_an_interim_answer_passed_over(
     receipt = f'{{"link": "http://x", "source": {{"sha256": "{digest}"}}}}'.encode()
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     assert send(serve(interim + answer("201 Created", receipt), len(WAV))) == "http://x"
+
+
+CREATED = answer("201 Created", RECEIPT)
+RUNNING = answer(
+    "409 Conflict",
+    b'{"type": "/problems/idempotency-key-in-use", "detail": "It is still running."}',
+)
+
+
+@contextlib.contextmanager
+def scripted(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that reads whole requests and gives one answer on each connection. Its URL, and the
+    heads that it gets."""
+    heads: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            for answered in answers:
+                with listening.accept()[0] as connection, connection.makefile("rb") as sent:
+                    heads.append(b"".join(iter(sent.readline, b"\r\n")))
+                    if length := re.search(rb"Content-Length: (\d+)", heads[-1]):
+                        sent.read(int(length[1]))
+                    else:
+                        while size := int(sent.readline(), 16):
+                            sent.read(size + 2)
+                        sent.readline()
+                    connection.sendall(answered)
+
+        server = threading.Thread(target=talk)
+        server.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", heads
+        server.join()
+
+
+@pytest.mark.parametrize("size", [len(WAV), None], ids=["file", "pipe"])
+@pytest.mark.parametrize(
+    ("answers", "outcome"),
+    [
+        ([b"", CREATED], "http://x"),
+        ([b"HTTP/1.1 2", b"", CREATED], "http://x"),
+        ([b"", RUNNING, CREATED], "http://x"),
+        ([RUNNING, CREATED], "http://x"),
+        ([b"", answer("502 Bad Gateway", b"<html>"), CREATED], "http://x"),
+        ([b"", *[RUNNING] * 8], "It is still running."),
+        ([b"", *[answer("503 Unavailable", b"{}")] * 8], "cannot be reached: Remote end closed"),
+    ],
+)
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(
+    answers: list[bytes], outcome: str, size: int | None
+) -> None:
+    with scripted(answers) as (url, heads):
+        try:
+            told = send(url, size=size)
+        except UploadFailed as exc:
+            told = str(exc)
+    assert outcome in told
+    keys = re.findall(rb"Idempotency-Key: (.+)\r\n", b"".join(heads))
+    assert len(keys) == len(answers)
+    assert len(set(keys)) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(len(WAV), "no sound"), (None, "cannot be reached: Remote end closed")]
+)
+def test_of_what_came_through_a_pipe_nothing_is_left_to_be_sent_again(
+    size: int | None, words: str
+) -> None:
+    refusal = answer("422 Unprocessable", b'{"detail": "no sound"}')
+    with scripted([b"", refusal]) as (url, _), pytest.raises(UploadFailed, match=words):
+        send(url, size=size)
 
 
 def test_an_answer_before_the_end_of_a_pipe_does_not_end_its_chunks(

@@ -1,0 +1,52 @@
+"""A TCP proxy that does harm on the way: what is sent may be altered, an answer may be lost."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+
+class Proxy:
+    """In front of the server at `site`. `on_sent` is given each piece of what a client sends, and
+    how many bytes went before it, and returns what goes on. The answers on the first `lost`
+    connections never arrive: they are cut at the answer's first byte."""
+
+    def __init__(
+        self,
+        site: str,
+        *,
+        on_sent: Callable[[bytes, int], bytes] = lambda piece, before: piece,
+        lost: int = 0,
+    ) -> None:
+        host, _, port = site.removeprefix("http://").partition(":")
+        self._target = (host, int(port))
+        self._on_sent = on_sent
+        self._lost = lost
+        self.connections = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Yields its URL."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        loses = self.connections <= self._lost
+        there, back = await asyncio.open_connection(*self._target)
+        sending = asyncio.ensure_future(self._pass_on(reader, back))
+        with contextlib.suppress(ConnectionError):
+            while (piece := await there.read(65536)) and not loses:
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+        back.close()
+        sending.cancel()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        before = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                back.write(self._on_sent(piece, before))
+                before += len(piece)
+                await back.drain()
