@@ -22,26 +22,41 @@ class Proxy:
         self._on_sent = on_sent
         self._lost = lost
         self.connections = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Yields its URL."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
+            loses = self.connections <= self._lost
+            self._tasks.add(asyncio.create_task(self._serve(reader, writer, loses)))
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
         async with server:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        loses = self.connections <= self._lost
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses: bool
+    ) -> None:
         there, back = await asyncio.open_connection(*self._target)
-        sending = asyncio.ensure_future(self._pass_on(reader, back))
-        with contextlib.suppress(ConnectionError):
+        sending = asyncio.create_task(self._pass_on(reader, back))
+        try:
             while (piece := await there.read(65536)) and not loses:
                 writer.write(piece)
                 await writer.drain()
-        writer.close()
-        back.close()
-        sending.cancel()
+        except ConnectionError:
+            pass
+        finally:
+            sending.cancel()
+            for side in (writer, back):
+                side.close()
+                with contextlib.suppress(ConnectionError):
+                    await side.wait_closed()
 
     async def _pass_on(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         before = 0

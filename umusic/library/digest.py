@@ -1,4 +1,4 @@
-"""The SHA-256 of what streams past, computed on a thread."""
+"""The hash of what streams past, computed on a thread."""
 
 import asyncio
 import hashlib
@@ -8,10 +8,11 @@ _BATCH_BYTES = 2**20
 
 
 class RunningDigest:
-    """Takes bytes as they come and hashes a batch of them while the next one is collected."""
+    """Takes bytes as they come and hashes a batch of them while the next one is collected.
+    `algorithm` is one that hashlib knows."""
 
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
+    def __init__(self, algorithm: str = "sha256") -> None:
+        self._hash = hashlib.new(algorithm)
         self._batch = bytearray()
         self._hashing: asyncio.Future[None] | None = None
 
@@ -22,11 +23,11 @@ class RunningDigest:
             await self._hash_batch()
 
     async def digest(self) -> bytes:
-        """The SHA-256 of all."""
+        """The hash of all."""
         await self._hash_batch()
         if self._hashing is not None:
             await self._hashing
-        return self._sha256.digest()
+        return self._hash.digest()
 
     async def _hash_batch(self) -> None:
         """Waits for the batch before, and has this one hashed."""
@@ -34,4 +35,4 @@ class RunningDigest:
             await self._hashing
         batch, self._batch = self._batch, bytearray()
         loop = asyncio.get_running_loop()
-        self._hashing = loop.run_in_executor(None, self._sha256.update, batch)
+        self._hashing = loop.run_in_executor(None, self._hash.update, batch)

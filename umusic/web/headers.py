@@ -25,7 +25,7 @@ def idempotency_key(headers: HTTPHeaders) -> str | None:
         return None
     key = ", ".join(told).strip()
     if key.startswith('"'):
-        key, _ = _structured(IDEMPOTENCY_KEY, key, "item")
+        key, _ = structured(IDEMPOTENCY_KEY, key, "item")
     if len(told) > 1 or not _PRINTABLE.fullmatch(key):
         raise MalformedHeader(
             f"{IDEMPOTENCY_KEY} is one key of 1 to 255 printable ASCII characters.",
@@ -34,8 +34,12 @@ def idempotency_key(headers: HTTPHeaders) -> str | None:
     return key
 
 
-def _structured(name: str, text: str, kind: str) -> Any:
-    """The value of a structured field (RFC 9651)."""
+def structured(name: str, text: str, kind: str) -> Any:
+    """The value of a structured field (RFC 9651), an "item" or a "dictionary".
+
+    Raises:
+        MalformedHeader: it is none.
+    """
     try:
         return http_sf.parse(text.encode("latin-1"), tltype=kind)
     except ValueError as exc:

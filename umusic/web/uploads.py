@@ -4,6 +4,8 @@ import uuid
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from tornado.httputil import HTTPHeaders
+
 from umusic.errors import (
     ContentEncoded,
     CredentialsAfterFile,
@@ -30,6 +32,7 @@ from umusic.web.bodies import (
 )
 from umusic.web.credentials import Credentials, credentials_of, uuid_field
 from umusic.web.dialects import PAIRS, Uploading
+from umusic.web.digests import AnnouncedDigests
 from umusic.web.headers import idempotency_key
 from umusic.web.schemas import Metadata
 
@@ -52,6 +55,7 @@ class UploadHandler(BaseHandler):
         self._users = users
         self._keeper = keeper
         self._key: str | None = None
+        self._digests = AnnouncedDigests(HTTPHeaders())
         self._fields: dict[str, str] = {}
         self._body: Body = RawBody()
         self._upload: Upload | None = None
@@ -66,6 +70,7 @@ class UploadHandler(BaseHandler):
         if not self.framing.told:
             raise LengthMissing
         self._key = idempotency_key(self.request.headers)
+        self._digests = AnnouncedDigests(self.request.headers)
         self._body = body_of(self.request.headers.get("Content-Type", ""))
         raw = isinstance(self._body, RawBody)
         # What the WAV in a form has at least.
@@ -83,6 +88,7 @@ class UploadHandler(BaseHandler):
             await credentials.authenticate(self._users)
 
     async def receive(self, data: bytes) -> None:
+        await self._digests.update(data)
         for event in self._body.feed(data):
             if self._answered:
                 return
@@ -122,6 +128,7 @@ class UploadHandler(BaseHandler):
 
     async def _finish(self) -> Record:
         try:
+            await self._digests.check()
             self._body.close()
             if self._passed_over is not None:
                 await self._credentials().authenticate(self._users)  # which says what is missing
