@@ -63,6 +63,11 @@ def test_multipart_is_known_by_its_content_type(content_type: str) -> None:
         (form({"a": "x"}, None)[1], "no file"),
         (form({}, b"x")[1][:-6], "cut short"),
         (form({}, b"x")[1].replace(b"--b0und--", form({}, b"y")[1]), "more than one"),
+        (form({str(number): "x" * 10_000 for number in range(7)}, b"")[1], "besides its file"),
+        (bytes(70_000) + b"\r\n" + BODY, "besides its file"),
+        (BODY + bytes(70_000), "besides its file"),
+        (BODY.replace(b"Content-Type", b"X: y\r\n" * 8 + b"Content-Type"), "cannot be read"),
+        (BODY.replace(b"audio/wav", b"x" * 5000), "cannot be read"),
         (form({"a": "?"}, b"x")[1].replace(b"?", b"\xff"), "UTF-8"),
         (form({}, b"x")[1].replace(b"Content-Disposition", b"Content-Type"), "cannot be read"),
         (b"--b0und\n" + bytes(20), "cannot be read"),
@@ -71,6 +76,20 @@ def test_multipart_is_known_by_its_content_type(content_type: str) -> None:
 def test_what_is_wrong_with_a_form_is_told(body: bytes, words: str) -> None:
     with pytest.raises(MalformedForm, match=words):
         events(body, [])
+
+
+def test_a_form_around_a_large_file_has_the_same_limits_in_any_pieces() -> None:
+    body = form({"a": "x" * 10_000}, bytes(10**6))[1]
+    for size in (1000, 65536, 10**7):
+        assert len(events(body, list(range(size, len(body), size)))) == 3
+    with pytest.raises(MalformedForm, match="besides its file"):
+        events(body + bytes(70_000), list(range(1000, len(body) + 70_000, 1000)))
+
+
+@pytest.mark.parametrize("boundary", ["", "x" * 71, "x" * 20_000])
+def test_an_unusable_boundary_is_told(boundary: str) -> None:
+    with pytest.raises(MalformedForm, match="boundary"):
+        body_of(f"multipart/form-data; boundary={boundary}")
 
 
 @pytest.mark.parametrize("before", [b"", b'filename="=?utf-8?B?0K8=?="; '])

@@ -158,6 +158,9 @@ def wrong_json() -> Iterator[Wrong]:
             (400, b'{"name": "\xff"}'),
             (400, b'{"name": "\\ud800"}'),
             (400, b"[" * 20_000),
+            (400, b'{"name": "deep", "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"),
+            (400, b'{"x": ' * 9_000 + b"1" + b"}" * 9_000),
+            (400, b'{"name": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"),
             (422, b"{}"),
             (422, b'{"name": 7}'),
             (422, b'{"name": ["a"]}'),
@@ -176,6 +179,10 @@ def wrong_json() -> Iterator[Wrong]:
 def wrong_queries() -> Iterator[Wrong]:
     for query in ("limit=0", "limit=x", "limit=1001", "cursor=x", "cursor=%00", "q=%00", "q=%FF"):
         yield Wrong("parameter", 422, "GET", f"/records?{query}", None, BEARER)
+    for method, path in [("GET", "/records"), ("GET", "/record"), ("POST", "/record")]:
+        body = take(0.1) if method == "POST" else None
+        long = f"{path}?x={'y' * 8200}"
+        yield Wrong("a long query", 400, method, long, body, BEARER)
 
 
 def wrong_uploads() -> Iterator[Wrong]:
@@ -196,6 +203,9 @@ def wrong_uploads() -> Iterator[Wrong]:
             ("expecting too much", 417, whole, {"Expect": "200-maybe"}),
             ("no form", 400, whole, {"Content-Type": "multipart/form-data; boundary=b"}),
             ("no boundary", 400, whole, {"Content-Type": "multipart/form-data"}),
+            ("a bad key", 400, whole, {"Idempotency-Key": "x" * 256}),
+            ("a bad digest", 400, whole, {"Content-Digest": "sha-256=x"}),
+            ("a wrong digest", 422, whole, {"Content-Digest": "sha-256=:AAAA:"}),
         ]:
             yield Wrong(what, status, "POST", path, body, {**BEARER, **headers})
         for what, status, fields, file, name in [
@@ -209,6 +219,18 @@ def wrong_uploads() -> Iterator[Wrong]:
             yield Wrong(what, status, "POST", path, body, {**BEARER, "Content-Type": kind})
         kind, body = form({}, whole)
         late = form({"user_id": "ME", "token": "TOKEN"}, None)[1]
+        for what, changed in {
+            "many fields": form({str(number): "x" for number in range(40)}, whole)[1],
+            "large fields": form({str(number): "x" * 15_000 for number in range(5)}, whole)[1],
+            "a large field": form({"note": "x" * 17_000}, whole)[1],
+            "many headers": body.replace(b"Content-Type", b"X: y\r\n" * 8 + b"Content-Type"),
+            "a long header": body.replace(b"audio/wav", b"x" * 5000),
+            "much before the form": bytes(70_000) + b"\r\n" + body,
+            "much after the form": body + bytes(70_000),
+            "deep data": form({"data": "[" * 8000 + "]" * 8000}, whole)[1],
+        }.items():
+            about = {} if what == "deep data" else BEARER
+            yield Wrong(what, 400, "POST", path, changed, {**about, "Content-Type": kind})
         both = body.removesuffix(b"--b0und--\r\n") + late
         content_type = {"Content-Type": kind}
         yield Wrong("credentials after the file", 400, "POST", path, both, content_type)

@@ -21,7 +21,6 @@ from tornado.web import RequestHandler, stream_request_body
 
 from umusic.errors import (
     BodyStalled,
-    ExpectationUnknown,
     InvalidField,
     MalformedFraming,
     RecordNameTaken,
@@ -30,7 +29,7 @@ from umusic.errors import (
 )
 from umusic.library.models import Record
 from umusic.web.errors import Problem, as_umusic_error, status_of
-from umusic.web.framing import Framing
+from umusic.web.framing import Framing, check_expectation, check_query
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.pace import Pace
@@ -107,7 +106,8 @@ class BaseHandler(RequestHandler):
         setattr(self, verb, functools.partial(self._on_body_end, wanted))
         try:
             self.framing = Framing.of(self.request.headers)
-            self._check_expectation()
+            check_query(self.request.query)
+            check_expectation(self.request.headers)
             await self.admit()
             if self.framing.has_body:
                 self._watch()
@@ -261,15 +261,6 @@ class BaseHandler(RequestHandler):
         """The token of `Authorization: Bearer …` (RFC 6750, 2.1)."""
         scheme, _, token = self.request.headers.get("Authorization", "").strip().partition(" ")
         return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-    def _check_expectation(self) -> None:
-        expectation = self.request.headers.get("Expect")
-        if expectation is None:
-            return
-        if expectation.lower() != "100-continue":
-            raise ExpectationUnknown
-        # Tornado compares it case-sensitively.
-        self.request.headers["Expect"] = "100-continue"
 
     # --- stalls -------------------------------------------------------------------------------
 

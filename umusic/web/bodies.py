@@ -19,10 +19,15 @@ from multipart import (
 
 from umusic.errors import MalformedForm
 
-MAX_FIELDS = 32
+MAX_PARTS = 32
+MAX_PART_HEADERS = 8
+MAX_PART_HEADER_BYTES = 4 * 1024
 MAX_FIELD_BYTES = 16 * 1024
-#: What the form around a file of the greatest size may add.
+#: What a form may have besides its file: fields, headers, and what no parser looks at, before the
+#: first boundary and after the last.
 MAX_FORM_BYTES = 64 * 1024
+#: RFC 2046, 5.1.1.
+_MAX_BOUNDARY = 70
 
 
 #: RFC 8187, 3.2.1: charset'language'percent-encoded.
@@ -75,15 +80,24 @@ class MultipartBody:
 
     def __init__(self, boundary: str) -> None:
         try:
-            self._parser = PushMultipartParser(boundary, max_segment_count=MAX_FIELDS)
+            self._parser = PushMultipartParser(
+                boundary,
+                max_segment_count=MAX_PARTS,
+                max_header_count=MAX_PART_HEADERS,
+                max_header_size=MAX_PART_HEADER_BYTES,
+            )
         except MultipartError as exc:
             raise MalformedForm("The multipart boundary is not usable.") from exc
+        if len(boundary) > _MAX_BOUNDARY:
+            raise MalformedForm(f"A multipart boundary has at most {_MAX_BOUNDARY} characters.")
         self._segment: MultipartSegment | None = None
         self._value = bytearray()
         self._files = 0
+        self._besides = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The fields, the start of the file and its bytes, in the order of the form."""
+        self._besides += len(data)
         try:
             for event in self._parser.parse(data):
                 if isinstance(event, MultipartSegment):
@@ -91,11 +105,17 @@ class MultipartBody:
                 elif event is None:
                     yield from self._on_part_end()
                 elif self._is_file():
+                    self._besides -= len(event)
                     yield bytes(event)
                 else:
                     self._on_value(event)
         except MultipartError as exc:
             raise MalformedForm from exc
+        if self._besides > MAX_FORM_BYTES:
+            raise MalformedForm(
+                f"The form has more than {MAX_FORM_BYTES} bytes besides its file. If they are the "
+                "file, send it with a filename, as curl -F file=@take.wav does."
+            )
 
     def close(self) -> None:
         """Raises MalformedForm if the form is cut short or holds no file."""

@@ -1,4 +1,4 @@
-"""How long a request's body is, by its headers (RFC 9112, 6).
+"""How long a request's body is, by its headers (RFC 9112, 6), and what else is looked at first.
 
 Tornado checks this only after `prepare()`; umusic wants to know before it does anything.
 """
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from tornado.httputil import HTTPHeaders
 
-from umusic.errors import MalformedFraming
+from umusic.errors import ExpectationUnknown, InvalidRequest, MalformedFraming
+
+#: What nginx takes by default as well, the path included. Names and searches need 3000 at most.
+MAX_QUERY_BYTES = 8 * 1024
 
 _DECIMAL = re.compile(r"[0-9]{1,18}")
 
@@ -48,3 +51,20 @@ class Framing:
     def has_body(self) -> bool:
         """Whether bytes of a body follow the headers."""
         return self.chunked or bool(self.length)
+
+
+def check_expectation(headers: HTTPHeaders) -> None:
+    """Raises ExpectationUnknown for any but 100-continue, and has Tornado know that one, which it
+    compares case-sensitively."""
+    expectation = headers.get("Expect")
+    if expectation is None:
+        return
+    if expectation.lower() != "100-continue":
+        raise ExpectationUnknown
+    headers["Expect"] = "100-continue"
+
+
+def check_query(query: str) -> None:
+    """Raises InvalidRequest for a query string that is too long."""
+    if len(query) > MAX_QUERY_BYTES:
+        raise InvalidRequest(f"At most {MAX_QUERY_BYTES} bytes of a query are taken.")
