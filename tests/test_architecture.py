@@ -19,13 +19,13 @@ FLOORS = [
     ["umusic.web"],
     ["umusic.library"],
     ["umusic.audio"],
-    ["umusic.client", "umusic.embedded", "umusic.settings"],
+    ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
     ["umusic.upload_errors"],
     ["umusic.errors"],
 ]
 #: Where a library may be imported.
 HOMES = {
-    "tornado": ("web", "app", "server", "cli"),
+    "tornado": ("web", "app", "server", "listening", "cli"),
     "sqlalchemy": ("library", "app"),
     "asyncpg": ("library", "app"),
     "alembic": ("library",),

@@ -3,11 +3,15 @@
 An own process is starved of descriptors by a limit that is the real one.
 """
 
+import contextlib
 import errno
 import itertools
 import json
 import os
 import resource
+import signal
+import socket
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -31,14 +35,36 @@ def process() -> Iterator[Process]:
         running.close()
 
 
+def descriptors(process: Process) -> set[int]:
+    return {int(name) for name in os.listdir(f"/proc/{process.popen.pid}/fd")}
+
+
 def allow(process: Process, spare: int | None) -> None:
     """Lets the process open so many descriptors more; None: as many as it ever may."""
     pid = process.popen.pid
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    used = descriptors(process)
     free = (number for number in itertools.count() if number not in used)
     limit = hard if spare is None else next(itertools.islice(free, spare, None))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def end_database_sessions(process: Process) -> None:
+    """Ends the sessions in its PostgreSQL, also that of the sweep at its start, and waits until it
+    has noticed."""
+    [postmaster] = children_of(process.popen.pid)
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < 1:
+        for pid in children_of(postmaster):
+            with contextlib.suppress(OSError):
+                if b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGTERM)
+                    quiet_since = time.monotonic()
+        time.sleep(0.02)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def ask(connection: HTTPConnection, *request: object) -> tuple[int, str | None, dict[str, str]]:
@@ -75,7 +101,8 @@ def test_without_descriptors_an_upload_is_503_at_every_step_and_leaves_nothing(
 
 def test_without_a_descriptor_for_the_database_it_is_503(process: Process) -> None:
     connection = process.connect()
-    assert ask(connection, "GET", "/healthz")[0] == 200
+    assert ask(connection, "GET", "/readyz")[0] == 200
+    end_database_sessions(process)
     allow(process, 0)
     for _ in range(2):
         status, retry_after, answer = ask(connection, "GET", "/readyz")
@@ -84,6 +111,24 @@ def test_without_a_descriptor_for_the_database_it_is_503(process: Process) -> No
     allow(process, None)
     assert ask(connection, "GET", "/readyz")[0] == 200
     assert "Too many open files" in process.stop()[1]
+
+
+def test_without_a_descriptor_for_a_caller_it_is_hung_up_on_and_nothing_else_suffers(
+    process: Process,
+) -> None:
+    connection = process.connect()
+    assert ask(connection, "GET", "/readyz")[0] == 200
+    allow(process, 0)
+    callers = [socket.create_connection(("127.0.0.1", process.port), 10) for _ in range(200)]
+    for caller in callers:
+        with caller:
+            assert caller.recv(100) == b""
+    assert ask(connection, "GET", "/readyz")[0] in (200, 503)
+    allow(process, None)
+    assert ask(process.connect(), "GET", "/readyz")[0] == 200
+    log = process.stop()[1]
+    assert log.count("connections cannot be taken") == 1
+    assert "Traceback" not in log
 
 
 @pytest.mark.expects_log("out-of-resources")

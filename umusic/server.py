@@ -8,11 +8,11 @@ import socket
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from umusic.app import Services, make_app, services
 from umusic.errors import Draining, StartError
+from umusic.listening import listen
 from umusic.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def bind(settings: Settings) -> list[socket.socket]:
         StartError: it cannot be had.
     """
     try:
-        return bind_sockets(settings.port, settings.host)
+        return listen(settings.port, settings.host)
     except OSError as exc:
         raise StartError(
             f"{settings.host}:{settings.port} cannot be served on ({exc.strerror}): set "
