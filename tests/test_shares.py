@@ -51,6 +51,10 @@ async def test_one_upload_more_than_ones_share_is_429_before_its_body_is_read(
             writer.write(upload_head(ann).encode())
             answer = await reader.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 429 ")
+        async with connected(client) as (reader, writer):
+            form_head = "Content-Length: 9999\r\nContent-Type: multipart/form-data; boundary=x"
+            writer.write(upload_head(ann, form_head).encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 429 ")
         assert b"\r\nRetry-After: 5\r\n" in answer
         refused = await client.upload(ann, take(0.1))
         assert as_json(refused)["type"] == "/problems/too-many-of-one-user"

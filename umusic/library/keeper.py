@@ -75,6 +75,10 @@ class Keeper:
         """Looks whether a further upload is taken now. Raises Draining or TooManyUploads."""
         self._live.check_open()
 
+    def check_share(self, uploader_id: uuid.UUID) -> None:
+        """Looks whether this user may send a further one. Raises TooManyOfOneUser."""
+        self._live.check_share(uploader_id)
+
     async def begin(
         self, order: Order, *, size: int = 0, total: int | None = None
     ) -> "Upload | Record":

@@ -41,6 +41,16 @@ class LiveUploads(Generic[T]):
         if len(self._orders) >= self._limits.uploads:
             raise TooManyUploads
 
+    def check_share(self, uploader_id: uuid.UUID) -> None:
+        """Raises TooManyOfOneUser if as many uploads of this user run as may."""
+        most = self._limits.uploads_per_user
+        if self._by_uploader[uploader_id] >= most:
+            raise TooManyOfOneUser(
+                f"{most} of your uploads are running, and no more are taken at once. Please try "
+                "again in a little while.",
+                limit=most,
+            )
+
     def claim_key(self, upload: T, order: Order) -> bool:
         """Takes the order's Idempotency-Key, if it has one, for this upload until `remove`. False
         if another one has it."""
@@ -54,13 +64,7 @@ class LiveUploads(Generic[T]):
             TooManyOfOneUser: its sender has as many as one may; and what `check_open` raises.
         """
         self.check_open()
-        most = self._limits.uploads_per_user
-        if self._by_uploader[order.uploader_id] >= most:
-            raise TooManyOfOneUser(
-                f"{most} of your uploads are running, and no more are taken at once. Please try "
-                "again in a little while.",
-                limit=most,
-            )
+        self.check_share(order.uploader_id)
         self._orders[upload] = order
         self._by_uploader[order.uploader_id] += 1
 

@@ -85,7 +85,9 @@ class UploadHandler(BaseHandler):
             disposition = self.request.headers.get("Content-Disposition", "")
             await self._begin(*sender, filename_of(as_utf8(disposition)))
         elif credentials.complete:
-            await credentials.authenticate(self._users)
+            user, _ = await credentials.authenticate(self._users)
+            if self._key is None:  # else it may be one that is only asked for again
+                self._keeper.check_share(user.id)
 
     async def receive(self, data: bytes) -> None:
         await self._digests.update(data)
