@@ -201,7 +201,13 @@ class PartFile(_RecordFile):
 
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         super().__init__(root, user_id, record_id)
-        self._file = self._open_locked()
+        try:
+            self._file = self._open_locked()
+        except BaseException:
+            # What was made for it, unless others have files there.
+            with contextlib.suppress(OSError):
+                self._directory.rmdir()
+            raise
 
     def publish(self, modified: int) -> Stored:
         """Makes the file durable under its final name, with `modified` (s since the epoch) as its
