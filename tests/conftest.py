@@ -14,19 +14,22 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.web import Application
 
+from tests import leaks
 from tests.client import Client
 from tests.front import Nginx
+from tests.process import pids
 from tests.wavs import take
 from umusic import app as composition
 from umusic import embedded, server
 from umusic.app import Services
-from umusic.library import schema
+from umusic.library import schema, users
 from umusic.settings import PREFIX, Settings
 
 
@@ -71,6 +74,15 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def issued_tokens() -> Iterator[None]:
+    """Takes note of every token that is issued in this process (see `leaks`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        new_token = users._new_token
+        patch.setattr(users, "_new_token", lambda: leaks.issued(new_token()))
+        yield
+
+
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
     """A directory that Postgres's own user can reach, other than pytest's."""
@@ -102,20 +114,23 @@ def template(cluster: str) -> str:
     return "template_umusic"
 
 
+@contextlib.contextmanager
+def database_of(cluster: str, template: str | None) -> Iterator[str]:
+    """The URL of a database of its own, which is gone at the end."""
+    name = f"test_{uuid.uuid4().hex}"
+    copied = f" TEMPLATE {template}" if template else ""
+    run_apart(execute(cluster, f"CREATE DATABASE {name}{copied}"))
+    try:
+        yield make_url(cluster).set(database=name).render_as_string(hide_password=False)
+    finally:
+        run_apart(execute(cluster, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture
 def new_database(cluster: str) -> Iterator[Callable[[str | None], str]]:
     """Makes databases that are gone after the test."""
-    names = []
-
-    def make(template: str | None) -> str:
-        name = f"test_{uuid.uuid4().hex}"
-        names.append(name)
-        copied = f" TEMPLATE {template}" if template else ""
-        run_apart(execute(cluster, f"CREATE DATABASE {name}{copied}"))
-        return make_url(cluster).set(database=name).render_as_string(hide_password=False)
-
-    yield make
-    run_apart(execute(cluster, *(f"DROP DATABASE {name} WITH (FORCE)" for name in names)))
+    with contextlib.ExitStack() as stack:
+        yield lambda template: stack.enter_context(database_of(cluster, template))
 
 
 @pytest.fixture
@@ -172,6 +187,7 @@ def services(
     running: Services = io_loop.run_sync(made.__aenter__)
     running.media.prepare()
     yield running
+    io_loop.run_sync(lambda: no_token_in_the_database(running))
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
     assert not running.keeper.live, "an upload was left running"
     assert not children("ffmpeg"), "an ffmpeg was left running"
@@ -214,6 +230,24 @@ def client(site: str, http_client: AsyncHTTPClient) -> Client:
     return Client(site, http_client)
 
 
+async def no_token_in_the_database(running: Services) -> None:
+    """Reads all tables for every token that was issued; but no more of them than a test uploads."""
+    tables = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    async with running.database.reading() as session:
+        for table in (await session.scalars(tables)).all():
+            for row in await session.scalars(text(f'SELECT t::text FROM "{table}" AS t LIMIT 500')):
+                leaks.assert_none_in_row(row)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A token or a link in what umusic logs, at the level at which it runs, fails the test."""
+    caplog.set_level(logging.INFO)
+    yield
+    for phase in ("setup", "call", "teardown"):
+        leaks.assert_none_in_records(caplog.get_records(phase))
+
+
 @pytest.fixture(autouse=True)
 def no_surprise_in_the_log(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
@@ -231,18 +265,16 @@ def no_surprise_in_the_log(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "expects_log(part): a warning with this text is expected")
+    config.addinivalue_line("markers", "chaos: takes minutes; `make chaos` runs it")
 
 
 def children(name: str) -> list[int]:
     """The process ids of this process's children whose program has `name` in its name."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in pids(parent=os.getpid()):
         with contextlib.suppress(OSError):
-            pid, _, rest = stat.read_text().partition(" (")
-            program, _, fields = rest.rpartition(") ")
-            state, parent = fields.split()[:2]
-            if name in program and state != "Z" and int(parent) == os.getpid():
-                found.append(int(pid))
+            if name in Path(f"/proc/{pid}/comm").read_text():
+                found.append(pid)
     return found
 
 

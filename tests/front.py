@@ -13,6 +13,8 @@ from string import Template
 
 from tornado.testing import bind_unused_port
 
+from tests import leaks
+
 TEMPLATE = Path(__file__).parents[1] / "nginx" / "umusic.conf.template"
 
 _MAIN = """
@@ -78,6 +80,8 @@ class Nginx:
         finally:
             process.terminate()
             process.wait(10)
+        for log in self._prefix.glob("*.log"):
+            leaks.assert_none_in_log(log.read_text(errors="replace"), log)
 
     def _await_port(self, process: "subprocess.Popen[bytes]") -> None:
         for _ in range(500):

@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any
 
+from tests import leaks
 from tests.wavs import take
 
 ROOT = Path(__file__).parents[1]
@@ -20,10 +24,19 @@ WAV = take(3.0)
 
 
 class Process:
-    """A running umusic with directories of its own."""
+    """A running umusic with directories of its own. `program` is what `python -m` runs, `within` a
+    command that goes before all that and becomes it."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        program: str = "umusic",
+        within: Sequence[str] = (),
+        **settings: str,
+    ) -> None:
         self.directory = directory
+        self.log = directory / f"umusic-{uuid.uuid4()}.log"
         self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -32,18 +45,19 @@ class Process:
             "UMUSIC_MEDIA_DIR": str(directory / "media"),
             **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
         }
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "umusic", "serve"],
-            cwd=directory,  # where no .env is
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.log.open("w") as log:
+            self.popen = subprocess.Popen(
+                [*within, sys.executable, "-m", program, "serve"],
+                cwd=directory,  # where no .env is
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.popen.stdout is not None
         self.greeting = self.popen.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.greeting)
-        assert found, self.popen.communicate()[1]
+        assert found, self.wait()[1]
         self.port = int(found[1])
         self.connections: list[HTTPConnection] = []
 
@@ -55,13 +69,18 @@ class Process:
     def register(self, name: str) -> str:
         connection = self.connect()
         connection.request("POST", "/user", json.dumps({"name": name}))
-        return str(json.load(connection.getresponse())["token"])
+        return leaks.issued(str(json.load(connection.getresponse())["token"]))
 
     def upload(self, token: str) -> str:
         """Uploads a short WAV; returns its link without scheme and host."""
+        return str(self.put(token, take(0.05))[1]["link"]).partition(str(self.port))[2]
+
+    def put(self, token: str, wav: bytes) -> tuple[int, dict[str, Any]]:
+        """Uploads a WAV; returns the status and the reply."""
         connection = self.connect()
-        connection.request("PUT", "/record", take(0.05), {"Authorization": f"Bearer {token}"})
-        return str(json.load(connection.getresponse())["link"]).partition(str(self.port))[2]
+        connection.request("PUT", "/record", wav, {"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        return response.status, json.load(response)
 
     def delete(self, token: str, path: str) -> int | None:
         """The status of a DELETE; None if there is no answer."""
@@ -73,21 +92,23 @@ class Process:
             return None
 
     def check(self) -> str:
-        """What `umusic check --deep` says."""
+        """What `umusic check --deep` says; its status has to fit."""
         command = [sys.executable, "-m", "umusic", "check", "--deep"]
-        return subprocess.run(
+        done = subprocess.run(
             command, cwd=self.directory, env=self.environment, capture_output=True, text=True
-        ).stdout
+        )
+        assert done.returncode == (", 0 faults" not in done.stdout), done.stderr
+        return done.stdout
 
-    def begin_upload(self, token: str) -> HTTPConnection:
-        """Half of an upload."""
+    def begin_upload(self, token: str, *, pause: float = 0.3) -> HTTPConnection:
+        """Half of an upload, and a pause after it."""
         connection = self.connect()
         connection.putrequest("PUT", "/record")
         connection.putheader("Authorization", f"Bearer {token}")
         connection.putheader("Content-Length", str(len(WAV)))
         connection.endheaders()
         connection.send(WAV[: len(WAV) // 2])
-        time.sleep(0.3)
+        time.sleep(pause)
         return connection
 
     def end_upload(self, connection: HTTPConnection) -> HTTPResponse:
@@ -96,16 +117,20 @@ class Process:
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         self.popen.send_signal(number)
-        _, errors = self.popen.communicate(timeout=60)
-        return self.popen.returncode, errors
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Waits for its end: the status, and what it logged."""
+        self.popen.communicate(timeout=60)
+        return self.popen.returncode, self.log.read_text()
 
     def close(self) -> None:
-        """Closes what the test left open."""
+        """Closes what the test left open, and looks for secrets in the log."""
         for connection in self.connections:
             connection.close()
         if self.popen.poll() is None:
             self.popen.kill()
-        self.popen.communicate()
+        leaks.assert_none_in_log(self.wait()[1], self.log)
 
     def family(self) -> list[str]:
         """The command lines of all processes that have to do with this umusic's directories."""
@@ -116,6 +141,18 @@ class Process:
                 if str(self.directory) in line:
                     found.append(line)
         return found
+
+
+def pids(*, parent: int) -> list[int]:
+    """The children of a process, the dead ones left out."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, _, rest = stat.read_text().partition(" (")
+            state, of = rest.rpartition(") ")[2].split()[:2]
+            if state != "Z" and int(of) == parent:
+                found.append(int(pid))
+    return found
 
 
 @dataclass(frozen=True)
@@ -145,4 +182,6 @@ async def umusic(
         stderr=asyncio.subprocess.PIPE,
     )
     output, errors = await process.communicate(stdin)
+    # It may name a link to whoever runs it.
+    assert not leaks.tokens_in(errors.decode()), f"umusic {args[0]} told a token"
     return Done(process.returncode or 0, output.decode(), errors.decode())
