@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import datetime
+import errno
+import itertools
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,12 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
 from tests.client import Account, Client, as_json
-from tests.conftest import call_apart, children, stopped_ffmpeg, wait_for
+from tests.conftest import children, stopped_ffmpeg, wait_for
 from tests.test_uploads import assert_nothing_kept
 from tests.wavs import chunk, fmt, pieces, take, tone, wav
-from umusic import embedded
 from umusic.app import Services
 from umusic.audio.segments import UNIT, Lengths
 from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
-from umusic.library import schema
 from umusic.library.media import PartFile
 from umusic.library.models import Record
 from umusic.library.orders import Order
@@ -212,6 +212,30 @@ async def test_a_full_volume_is_no_space_and_leaves_nothing(
     await assert_nothing_kept(services, media_dir)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["the root's", "the file's", "its directory's"])
+@pytest.mark.expects_log("POST /record failed")
+@pytest.mark.gen_test
+async def test_an_fsync_that_fails_is_a_failure_and_leaves_nothing(
+    client: Client,
+    services: Services,
+    media_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    account, fsync, calls = await client.register(), os.fsync, itertools.count(1)
+
+    def fail(descriptor: int) -> None:
+        if next(calls) == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert (await client.upload(account, take(0.1))).code == 500
+    await assert_nothing_kept(services, media_dir)
+    assert (await client.upload(account, take(0.1))).code == 201
+    assert next(calls) > 4
+
+
 @pytest.mark.gen_test
 async def test_nothing_is_made_before_the_header_is_read(
     services: Services, media_dir: Path
@@ -307,49 +331,3 @@ async def test_tags_do_not_count_for_the_bit_rate(services: Services) -> None:
     # Together they would make more bits a second than the column can hold.
     assert record.size > 8192
     assert record.bitrate == (record.size - 8192) * 8 * 44100
-
-
-class TestWithoutPostgres:
-    """With a Postgres of its own, which is stopped for real."""
-
-    @pytest.fixture
-    def postgres(self, directory: Path) -> Iterator[tuple[Path, contextlib.ExitStack, str]]:
-        with contextlib.ExitStack() as stack:
-            url = stack.enter_context(embedded.postgres(directory))
-            call_apart(schema.upgrade, url)
-            yield directory, stack, url
-
-    @pytest.fixture
-    def database_url(self, postgres: tuple[Path, contextlib.ExitStack, str]) -> str:
-        return postgres[2]
-
-    @pytest.mark.expects_log("database-unavailable")
-    @pytest.mark.gen_test
-    async def test_a_database_that_goes_away_is_503_and_leaves_nothing_and_its_return_heals(
-        self,
-        client: Client,
-        services: Services,
-        media_dir: Path,
-        postgres: tuple[Path, contextlib.ExitStack, str],
-    ) -> None:
-        user = await client.register()
-        directory, stack, _ = postgres
-
-        async def pieces() -> AsyncIterator[bytes]:
-            yield LONG[:3_000_000]
-            await wait_for(lambda: bool(list(media_dir.rglob("*.part"))))
-            stack.close()
-            yield LONG[3_000_000:]
-
-        response = await client.upload_chunked(user, pieces())
-        assert response.code == 503
-        assert "Retry-After" in response.headers
-        assert as_json(response)["type"] == "/problems/database-unavailable"
-        assert list(media_dir.iterdir()) == []
-        assert services.keeper.live == 0
-        assert (await client.fetch("/readyz")).code == 503
-        assert (await client.fetch("/healthz")).code == 200
-        assert (await client.upload(user, take(0.1))).code == 503
-        stack.enter_context(embedded.postgres(directory))
-        assert (await client.fetch("/readyz")).code == 200
-        assert (await client.upload(user, take(0.1))).code == 201
