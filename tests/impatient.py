@@ -1,0 +1,28 @@
+"""umusic as the tests run it where faults are to show soon: `python -m tests.impatient serve`.
+
+It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
+segments. Nothing else is different.
+"""
+
+import functools
+from typing import Any
+
+from umusic import cli
+from umusic.audio import encoder, pool
+from umusic.audio.process import run
+from umusic.audio.segments import UNIT, Lengths
+
+#: What an ffmpeg may take for a segment, in seconds.
+PATIENCE = 3.0
+SHORT = functools.partial(Lengths, shortest=4 * UNIT, longest=8 * UNIT, patience=0.0)
+
+
+async def impatiently(args: list[str], *, seconds: float, **rest: Any) -> None:
+    """What the encoder calls for each segment, with less time for it."""
+    await run(args, seconds=min(seconds, PATIENCE), **rest)
+
+
+if __name__ == "__main__":
+    encoder.run = impatiently
+    pool.Lengths = SHORT  # type: ignore[misc, assignment]
+    cli.main()
