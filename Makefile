@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run demo test lint format clean
+.PHONY: run demo test chaos lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -13,6 +13,9 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist worksteal
+
+chaos: $(VENV)/.dev
+	$(PY) -m pytest -m chaos -s
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
