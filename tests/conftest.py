@@ -283,10 +283,19 @@ async def stopped_ffmpeg() -> int:
     async with asyncio.timeout(10):
         while True:
             for pid in children("ffmpeg"):
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGSTOP)
-                    return pid
+                    # One that is about to end does not stop any more.
+                    while (state := _state(pid)) != "Z":
+                        if state in "Tt":
+                            return pid
+                        await asyncio.sleep(0.001)
             await asyncio.sleep(0.002)
+
+
+def _state(pid: int) -> str:
+    """R, S, D, T, Z…, as proc(5) has it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:

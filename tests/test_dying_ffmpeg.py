@@ -40,7 +40,7 @@ def fault(request: pytest.FixtureRequest) -> int:
 
 @contextlib.contextmanager
 def short_patience() -> Iterator[None]:
-    """Only for who waits for an ffmpeg that hangs: on a busy machine a sound one may take as long."""
+    """Only where an ffmpeg hangs: a sound one may take as long on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.impatient.PATIENCE", 1.5)
         patch.setattr(encoder, "run", impatiently)
