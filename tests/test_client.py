@@ -26,7 +26,7 @@ WAV = take(0.1)
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(client, "PAUSES", [0.01] * 8)
 
 
 @pytest.fixture

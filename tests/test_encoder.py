@@ -371,14 +371,14 @@ async def test_never_more_ffmpegs_run_than_there_are_slots(ffmpeg: Path, tmp_pat
             await asyncio.sleep(0.002)
 
     watching = asyncio.ensure_future(watch())
-    outputs = [tmp_path / f"{number}.mp3" for number in range(6)]
+    outputs = [tmp_path / f"{number}.mp3" for number in range(4)]
     for output in outputs:
         output.touch()
-    data = tone(80 * 44100)
+    data = tone(60 * 44100)
     done = await asyncio.gather(*(encode(pool, output, STEREO, data) for output in outputs))
     watching.cancel()
     assert most == 2
-    assert {encoded.samples for encoded in done} == {80 * 44100}
+    assert {encoded.samples for encoded in done} == {60 * 44100}
     assert len({output.read_bytes() for output in outputs}) == 1
 
 

@@ -213,7 +213,7 @@ async def test_a_full_volume_is_no_space_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("number", [1, 2, 3], ids=["the root's", "the file's", "its directory's"])
-@pytest.mark.expects_log("POST /record failed")
+@pytest.mark.expects_log("media-away")
 @pytest.mark.gen_test
 async def test_an_fsync_that_fails_is_a_failure_and_leaves_nothing(
     client: Client,
@@ -230,7 +230,7 @@ async def test_an_fsync_that_fails_is_a_failure_and_leaves_nothing(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail)
-    assert (await client.upload(account, take(0.1))).code == 500
+    assert (await client.upload(account, take(0.1))).code == 503
     await assert_nothing_kept(services, media_dir)
     assert (await client.upload(account, take(0.1))).code == 201
     assert next(calls) > 4

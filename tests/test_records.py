@@ -177,21 +177,21 @@ async def test_a_wrong_parameter_is_422_and_names_it(client: Client, query: str)
 
 
 @pytest.mark.gen_test
-async def test_a_hundred_thousand_records_are_paged_through_by_an_index(
+async def test_many_thousand_records_are_paged_through_by_an_index(
     client: Client, services: Services
 ) -> None:
     user, other = await client.register("Ann"), await client.register("Ben")
-    await add_rows(services.database, user.id, 100_000)
+    await add_rows(services.database, user.id, 20_000)
     await add_rows(services.database, other.id, 1000)
     account = as_json(await client.fetch("/user", headers=user.bearer))
-    assert (account["records"], account["bytes"]) == (100_000, 1_600_000_000)
+    assert (account["records"], account["bytes"]) == (20_000, 320_000_000)
     cursor, seen = "", set()
     while cursor is not None:
         found = await page(client, user, f"?limit=1000&cursor={cursor}")
         seen.update(item["id"] for item in found["items"])
         cursor = found["next"]
-    assert len(seen) == 100_000
-    for position in (None, (await services.records.page(uuid_of(user), limit=50_000))[1]):
+    assert len(seen) == 20_000
+    for position in (None, (await services.records.page(uuid_of(user), limit=10_000))[1]):
         for searched in ("", "take 7"):
             plan = await explain(services, page_query(uuid_of(user), 100, position, searched))
             assert "ix_records_user_id_created_at_id" in plan

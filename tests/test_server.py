@@ -104,27 +104,26 @@ def test_under_load_every_upload_ends_well_before_the_stop_and_the_next_start_fi
 def test_kills_during_deletions_leave_no_row_without_a_file_and_no_file_without_a_row(
     start: Any, directory: Path
 ) -> None:
-    for delay in (0.02, 0.05):
-        first = start()
-        tokens = [first.register(f"{delay} {number}") for number in range(4)]
-        links = [(token, first.upload(token)) for token in tokens for _ in range(6)]
-        deletions = [(token, "/user") for token in tokens[:2]]
-        deletions += [deletion for deletion in links if deletion[0] in tokens[2:]]
-        with ThreadPoolExecutor(len(deletions)) as clients:
-            replies = [clients.submit(first.delete, *deletion) for deletion in deletions]
-            time.sleep(delay)
-            first.popen.kill()
-        first.wait()
-        statuses = [reply.result() for reply in replies]
-        assert set(statuses) <= {204, None}
-        second = start()
-        media = directory / "media"
-        await_true(lambda media=media: not list(media.rglob("*.part")))
-        assert second.check().startswith(f"{len(list(media.rglob('*.mp3')))} records checked, 0 ")
-        for (token, path), status in zip(deletions, statuses, strict=True):
-            if status == 204:
-                assert second.delete(token, path) in (401, 404)
-        second.stop()
+    first = start()
+    tokens = [first.register(f"{number}") for number in range(4)]
+    links = [(token, first.upload(token)) for token in tokens for _ in range(6)]
+    deletions = [(token, "/user") for token in tokens[:2]]
+    deletions += [deletion for deletion in links if deletion[0] in tokens[2:]]
+    with ThreadPoolExecutor(len(deletions)) as clients:
+        replies = [clients.submit(first.delete, *deletion) for deletion in deletions]
+        time.sleep(0.03)
+        first.popen.kill()
+    first.wait()
+    statuses = [reply.result() for reply in replies]
+    assert set(statuses) <= {204, None}
+    second = start()
+    media = directory / "media"
+    await_true(lambda: not list(media.rglob("*.part")))
+    assert second.check().startswith(f"{len(list(media.rglob('*.mp3')))} records checked, 0 ")
+    for (token, path), status in zip(deletions, statuses, strict=True):
+        if status == 204:
+            assert second.delete(token, path) in (401, 404)
+    second.stop()
 
 
 def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Path) -> None:

@@ -26,9 +26,8 @@ _INTERIM = b"HTTP/1.1 1"
 #: Without a sign of life of the server, which reads nothing while its encoder is busy.
 _PATIENCE_SECONDS = 600.0
 _CONNECT_SECONDS = 20.0
-#: How often, and after how long a pause, a server is asked again that may have the record.
-_RETRIES = 8
-PAUSE_SECONDS = 2.0
+#: After which pauses a server is asked again that may have the record.
+PAUSES = (0.5, 1.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0)
 _STILL_RUNNING = "/problems/idempotency-key-in-use"
 
 
@@ -64,8 +63,8 @@ class Client:
     def _ask_again(self, name: str | None, key: str, sent: "_Body", lost: "_AnswerLost") -> str:
         """Sends the same upload with the same key, which the server answers at once if it has the
         record. Of what came through a pipe nothing is left to be sent: it is only asked for."""
-        for _ in range(_RETRIES):
-            time.sleep(PAUSE_SECONDS)
+        for pause in PAUSES:
+            time.sleep(pause)
             again = sent.again()
             try:
                 return self._attempt(name, key, again, sent)

@@ -284,7 +284,8 @@ class RecordBusy(Unavailable):
 
 
 class MediaAway(Unavailable):
-    """The media directory is not there at the moment. Please try again in a little while."""
+    """The media directory is not there, or fails, at the moment. Please try again in a little
+    while."""
 
     code = "media-away"
 

@@ -85,10 +85,10 @@ class Media:
         """Makes the empty, locked `.part` of a new record.
 
         Raises:
-            NoSpace: the volume is full; MediaAway: it is not there.
+            NoSpace: the volume is full; MediaAway: it is not there, or fails.
         """
         self.check_mounted()
-        with out_of_room():
+        with _writing():
             return PartFile(self.root, user_id, record_id)
 
     def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
@@ -214,9 +214,9 @@ class PartFile(_RecordFile):
         modification time, because ETag and Last-Modified are made from it.
 
         Raises:
-            NoSpace: there is no room; OSError: any other trouble. Call `discard`.
+            NoSpace, OutOfResources, MediaAway: it cannot be. Call `discard`.
         """
-        with out_of_room():
+        with _writing():
             os.utime(self._file, (modified, modified))
             stored = _measure(self._file)
             os.fsync(self._file)
@@ -293,6 +293,16 @@ class Leftover(_RecordFile):
     def is_published(self) -> bool:
         """Whether it has its final name already."""
         return self.final.exists()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Turns what the system says into errors of ours."""
+    try:
+        with out_of_room():
+            yield
+    except OSError as exc:
+        raise MediaAway from exc
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:
