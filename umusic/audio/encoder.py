@@ -274,9 +274,9 @@ class Encoder:
 
     def _join(self, mp3: Memory, skip: int, count: int | None) -> None:
         """Writes the frames of the next segment; after the last one the end and the first frame."""
-        with out_of_room(), self._output.open("r+b") as file:
+        with out_of_room(), mp3.mapped() as frames, self._output.open("r+b") as file:
             file.seek(max(file.seek(0, os.SEEK_END), len(self._lead)))
-            file.writelines(self._joiner.join(mp3.read(), skip=skip, count=count))
+            file.writelines(self._joiner.join(frames, skip=skip, count=count))
             if count is None:
                 file.write(self._joiner.flush())
                 self._encoded, tag = self._summary()

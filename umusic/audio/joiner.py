@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from mmap import mmap
 
 from fastcrc.crc16 import arc as crc16
 
@@ -33,7 +34,9 @@ class Joiner:
         self._music_crc = 0
         self._seek_table = SeekTable()
 
-    def join(self, segment: bytes, *, skip: int = 0, count: int | None = None) -> Iterator[bytes]:
+    def join(
+        self, segment: bytes | mmap, *, skip: int = 0, count: int | None = None
+    ) -> Iterator[bytes]:
         """Takes the frames of the next segment but for the first `skip`: `count` of them, or all.
 
         Gives the next bytes of the MP3, in pieces. The first of all is room for the tag's frame.
@@ -82,7 +85,7 @@ class Joiner:
             music_crc=self._music_crc,
         )
 
-    def _open(self, segment: bytes) -> bytes:
+    def _open(self, segment: bytes | mmap) -> bytes:
         self.stream = stream = Stream.of(segment)
         if self._quality is None:
             self._bitrate = stream.bitrate_of(next(stream.frames(segment)))

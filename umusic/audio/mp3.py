@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 
 _MPEG1, _MPEG2, _MPEG25 = 3, 2, 0
 _LAYER_III = 1
@@ -44,7 +45,7 @@ class Stream:
     header: int
 
     @classmethod
-    def of(cls, data: bytes) -> "Stream":
+    def of(cls, data: bytes | mmap) -> "Stream":
         """Reads the header that `data` begins with.
 
         Raises:
@@ -122,7 +123,7 @@ class Stream:
         slots = self.samples_per_frame // 8 * 1000
         return tuple(slots * bitrate // self.sample_rate for bitrate in self.bitrates)
 
-    def frames(self, data: bytes) -> Iterator[bytes]:
+    def frames(self, data: bytes | mmap) -> Iterator[bytes]:
         """Splits `data`, which is to hold whole frames of this stream.
 
         Raises:

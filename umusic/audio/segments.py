@@ -4,7 +4,10 @@ LAME makes the same frames of a segment as of the whole, to the bit, if it has b
 before it (the pre-roll, whose frames are dropped) and a little beyond its end (the look-ahead).
 """
 
+import contextlib
+import mmap
 import os
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -237,9 +240,15 @@ class Memory:
             os.ftruncate(self.fd, size)
             self.size = size
 
-    def read(self) -> bytes:
-        """All of it, whoever wrote it."""
-        return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+    @contextlib.contextmanager
+    def mapped(self) -> Iterator[bytes | mmap.mmap]:
+        """All of it, whoever wrote it, to be read where it is."""
+        size = os.fstat(self.fd).st_size
+        if not size:
+            yield b""
+            return
+        with mmap.mmap(self.fd, size, prot=mmap.PROT_READ) as whole:
+            yield whole
 
     def overwrite(self, data: bytes) -> None:
         """Writes over its start."""
