@@ -52,7 +52,6 @@ class Nginx:
         prefix.mkdir(parents=True)
         unused, self._port = bind_unused_port()
         unused.close()
-        self.access_log = prefix / "access.log"
         self.error_log = prefix / "error.log"
         self._prefix = prefix
         text = Template(TEMPLATE.read_text()).safe_substitute(

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import BaseModel, ValidationError
 
 from umusic.errors import UploadFailed
+from umusic.upload_errors import KeyInUse
 
 _BLOCK_BYTES = 256 * 1024
 _MAX_ANSWER_BYTES = 2**20
@@ -28,7 +29,7 @@ _PATIENCE_SECONDS = 600.0
 _CONNECT_SECONDS = 20.0
 #: After which pauses a server is asked again that may have the record.
 PAUSES = (0.5, 1.0, 2.0, 2.0, 2.0, 4.0, 4.0, 4.0)
-_STILL_RUNNING = "/problems/idempotency-key-in-use"
+_STILL_RUNNING = f"/problems/{KeyInUse.code}"
 
 
 class Client:

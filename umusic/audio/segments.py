@@ -151,9 +151,10 @@ class Segment:
         #: Sample frames that it has from its first block on, if it has not all of its last block.
         self.keep: int | None = None
         self.samples = samples or Memory("umusic-segment")
-        self._header_bytes = len(wav.header(0))
+        header = wav.header(0)
+        self._header_bytes = len(header)
         try:
-            self.samples.append(wav.header(0))
+            self.samples.append(header)
         except OSError:
             self.close()
             raise
