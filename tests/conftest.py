@@ -212,15 +212,31 @@ def http_server(
 
 
 @pytest.fixture
+def registrations() -> str:
+    """How many new users nginx lets one address have."""
+    return "1000r/s"
+
+
+@pytest.fixture
 def site(
-    via: str, http_server: HTTPServer, http_port: int, media_dir: Path, tmp_path: Path
+    via: str,
+    http_server: HTTPServer,
+    http_port: int,
+    media_dir: Path,
+    tmp_path: Path,
+    registrations: str,
 ) -> Iterator[str]:
     """The URL that the test's clients use."""
     with contextlib.ExitStack() as stack:
         if via == "direct":
             yield f"http://127.0.0.1:{http_port}"
         else:
-            nginx = Nginx(tmp_path / "nginx", upstream=f"127.0.0.1:{http_port}", media=media_dir)
+            nginx = Nginx(
+                tmp_path / "nginx",
+                upstream=f"127.0.0.1:{http_port}",
+                media=media_dir,
+                registrations=registrations,
+            )
             stack.enter_context(nginx.running())
             yield nginx.url
 

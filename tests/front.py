@@ -15,7 +15,7 @@ from tornado.testing import bind_unused_port
 
 from tests import leaks
 
-TEMPLATE = Path(__file__).parents[1] / "nginx" / "umusic.conf.template"
+TEMPLATES = Path(__file__).parents[1] / "nginx"
 
 _MAIN = """
 daemon off;
@@ -30,7 +30,7 @@ http {{
     fastcgi_temp_path {prefix}/fastcgi;
     uwsgi_temp_path {prefix}/uwsgi;
     scgi_temp_path {prefix}/scgi;
-    include {prefix}/umusic.conf;
+    include {prefix}/conf.d/*.conf;
 }}
 """
 
@@ -48,19 +48,32 @@ def nginx_binary() -> str:
 class Nginx:
     """One nginx in front of `upstream` (host:port), serving `media`."""
 
-    def __init__(self, prefix: Path, *, upstream: str, media: Path) -> None:
+    def __init__(
+        self, prefix: Path, *, upstream: str, media: Path, registrations: str = "1000r/s"
+    ) -> None:
         prefix.mkdir(parents=True)
         unused, self._port = bind_unused_port()
         unused.close()
         self.error_log = prefix / "error.log"
         self._prefix = prefix
-        text = Template(TEMPLATE.read_text()).safe_substitute(
-            LISTEN=f"127.0.0.1:{self._port}", UPSTREAM=upstream, MEDIA_ROOT=media
+        self._render(
+            LISTEN=f"127.0.0.1:{self._port}",
+            SERVERS=f"server {upstream};",
+            MEDIA_ROOT=media,
+            STATE_DIR=prefix,
+            CONNECTIONS="1000",
+            REGISTRATIONS=registrations,
         )
-        text = text.replace("/var/log/nginx/", f"{prefix}/")
-        (prefix / "umusic.conf").write_text(text)
         user = "user root;" if os.geteuid() == 0 else ""
         (prefix / "nginx.conf").write_text(_MAIN.format(prefix=prefix, user=user))
+
+    def _render(self, **variables: object) -> None:
+        """Fills in the templates, as envsubst does."""
+        (self._prefix / "conf.d").mkdir()
+        for template in TEMPLATES.glob("*.template"):
+            text = Template(template.read_text()).safe_substitute(variables)
+            text = text.replace("/var/log/nginx/", f"{self._prefix}/")
+            (self._prefix / "conf.d" / template.stem).write_text(text)
 
     @property
     def url(self) -> str:

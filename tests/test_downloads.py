@@ -149,9 +149,9 @@ async def test_the_user_may_be_spelled_user_id(client: Client) -> None:
 @pytest.mark.expects_log("the file of a record is missing")
 @pytest.mark.gen_test
 async def test_a_file_that_has_gone_missing_is_404(client: Client, media_dir: Path) -> None:
-    link, _ = await stored(client)
+    receipt = as_json(await client.upload(await client.register(), take(0.1)))
     next(media_dir.rglob("*.mp3")).unlink()
-    response = await client.fetch(link)
+    response = await client.fetch(receipt["link"])
     assert response.code == 404
     assert response.headers["Content-Type"] == "application/problem+json"
     assert as_json(response)["detail"] == "Audio file is not found"

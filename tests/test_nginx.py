@@ -1,6 +1,7 @@
 """nginx's own part: what it keeps out of the log and out of reach."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,10 @@ async def test_neither_links_nor_tokens_are_in_its_logs(client: Client, tmp_path
     for secret in (user.token, user.id, receipt["id"], "?"):
         for file in (tmp_path / "nginx").glob("*.log"):
             assert secret not in file.read_text()
-    assert '"GET /record HTTP/1.1" 200' in log.read_text()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert ("GET", "/record", 200) in [
+        (line["method"], line["path"], line["status"]) for line in lines
+    ]
 
 
 @pytest.mark.gen_test
@@ -46,3 +50,76 @@ async def test_umusic_being_away_is_a_503_problem_with_retry_after(
     assert response.code == 503
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "Retry-After" in response.headers
+
+
+@pytest.mark.gen_test
+async def test_the_metrics_are_not_reachable_from_outside(client: Client) -> None:
+    for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics"):
+        response = await client.fetch(path)
+        assert response.code == 404
+        assert as_json(response)["type"] == "/problems/path-not-found"
+
+
+@pytest.mark.gen_test
+async def test_a_deleted_file_is_gone_at_once_although_nginx_remembers_where_it_was(
+    client: Client,
+) -> None:
+    user = await client.register()
+    link = as_json(await client.upload(user, take(0.1)))["link"]
+    assert (await client.fetch(link)).code == 200
+    assert (await client.fetch(link, method="DELETE", headers=user.bearer)).code == 204
+    response = await client.fetch(link)
+    assert response.code == 404
+    assert "Content-Disposition" not in response.headers
+
+
+@pytest.mark.gen_test
+async def test_umusic_is_asked_but_once_a_moment_where_a_download_is(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = as_json(await client.upload(await client.register(), take(0.1)))["link"]
+    for range_ in ("bytes=0-99", "bytes=100-199", "bytes=0-", "bytes=-10"):
+        response = await client.fetch(link, headers={"Range": range_})
+        assert response.code == 206
+        assert response.headers["Content-Type"] == "audio/mpeg"
+    asked = [record for record in caplog.messages if record.startswith("GET /record")]
+    assert len(asked) <= 2
+
+
+@pytest.mark.gen_test
+async def test_every_answer_bears_the_headers_of_caution_once(client: Client) -> None:
+    link = as_json(await client.upload(await client.register(), take(0.1)))["link"]
+    for path in (link, "/healthz", "/nowhere", "/metrics", "/record?id=1"):
+        headers = (await client.fetch(path)).headers
+        for name, value in {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "no-referrer",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        }.items():
+            assert headers.get_list(name) == [value], (path, name)
+        assert len(headers.get_list("X-Request-ID")) == 1
+        assert "Strict-Transport-Security" not in headers
+
+
+class TestManyRegistrations:
+    @pytest.fixture
+    def registrations(self) -> str:
+        return "1r/m"
+
+    @pytest.mark.gen_test
+    async def test_more_than_a_few_from_one_address_have_to_wait(self, client: Client) -> None:
+        answers = [
+            await client.fetch("/user", method="POST", body=json.dumps({"name": f"user {number}"}))
+            for number in range(25)
+        ]
+        refused = [answer for answer in answers if answer.code != 201]
+        assert len(answers) - len(refused) == 21
+        for answer in refused:
+            assert answer.code == 429
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers.get_list("Retry-After") == ["5"]
+            assert as_json(answer)["type"] == "/problems/too-many-requests"
+        assert (await client.fetch("/healthz")).code == 200
+        page = await client.fetch("/problems/too-many-requests")
+        assert page.body.startswith(b"too-many-requests (HTTP status 429)")

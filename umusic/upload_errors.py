@@ -32,7 +32,13 @@ class DigestMismatch(Unprocessable):
     code = "digest-mismatch"
 
 
-class TooManyOfOneUser(UmusicError):
+class TooManyRequests(UmusicError):
+    """Too many requests come from your address. Please try again in a little while."""
+
+    code = "too-many-requests"
+
+
+class TooManyOfOneUser(TooManyRequests):
     """Too many of your uploads are running at once. Please try again in a little while."""
 
     code = "too-many-of-one-user"

@@ -28,7 +28,7 @@ STATUSES: dict[type[errors.UmusicError], int] = {
     errors.RangeUnsatisfiable: 416,
     errors.ExpectationUnknown: 417,
     errors.Unprocessable: 422,
-    upload_errors.TooManyOfOneUser: 429,
+    upload_errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.NoSpace: 507,
 }
@@ -38,7 +38,7 @@ _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     errors.UmusicError: {},
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     upload_errors.KeyInUse: {"Retry-After": "2"},
-    upload_errors.TooManyOfOneUser: {"Retry-After": "5"},
+    upload_errors.TooManyRequests: {"Retry-After": "5"},
     errors.Unavailable: {"Retry-After": "5"},
 }
 
