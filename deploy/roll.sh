@@ -1,0 +1,39 @@
+#!/bin/sh
+# A rolling restart: as many new umusics beside the old ones, of the image and the .env as they are
+# now; then the old ones are told to stop, and end their uploads. Nothing changes if the new ones do
+# not become healthy. COMPOSE: how docker compose is called.
+set -eu
+
+wait=${ROLL_SECONDS:-120}
+old=$($COMPOSE ps -q app)
+count=$(echo "$old" | wc -w)
+[ "$count" -gt 0 ] || { echo "umusic does not run yet: make up"; exit 1; }
+
+$COMPOSE run --rm migrate
+$COMPOSE up -d --no-deps --no-recreate --scale app=$((2 * count)) app
+new=$($COMPOSE ps -q app | grep -v -F "$old")
+
+unhealthy() {
+    # shellcheck disable=SC2086 # they are many
+    docker inspect --format '{{.State.Health.Status}}' $new | grep -v -x healthy
+}
+while unhealthy > /dev/null; do
+    if [ "$wait" -le 0 ]; then
+        echo "The new umusics do not become healthy, the old ones stay. The last they said:"
+        # shellcheck disable=SC2086
+        for container in $new; do docker logs --tail 5 "$container"; done
+        # shellcheck disable=SC2086
+        docker rm --force $new
+        exit 1
+    fi
+    wait=$((wait - 1))
+    sleep 1
+done
+
+# nginx has to have seen them.
+sleep 3
+# shellcheck disable=SC2086
+docker stop $old
+# shellcheck disable=SC2086
+docker rm $old
+$COMPOSE up -d --no-deps --no-recreate --scale app="$count" app
