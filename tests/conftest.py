@@ -145,6 +145,15 @@ def ffmpeg() -> Path:
 
 
 @pytest.fixture
+def complaining_ffmpeg(tmp_path: Path) -> Path:
+    """One that does nothing but complain."""
+    path = tmp_path / "complaining_ffmpeg"
+    path.write_text("#!/bin/sh\necho boom >&2\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
 def wav(tmp_path: Path) -> Path:
     """A short WAV in a file."""
     path = tmp_path / "take.wav"

@@ -21,7 +21,7 @@ FLOORS = [
     ["umusic.audio"],
     ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
     ["umusic.upload_errors"],
-    ["umusic.errors"],
+    ["umusic.errors", "umusic.logs", "umusic.metrics"],
 ]
 #: Where a library may be imported.
 HOMES = {
@@ -34,6 +34,8 @@ HOMES = {
     "http_sf": ("web",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "prometheus_client": ("metrics",),
+    "structlog": ("logs",),
 }
 
 

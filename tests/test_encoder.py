@@ -619,11 +619,8 @@ async def test_an_ffmpeg_that_cannot_be_started_is_a_failure(tmp_path: Path, beg
 
 @pytest.mark.expects_log("boom")
 @pytest.mark.gen_test
-async def test_an_ffmpeg_that_complains_has_failed(tmp_path: Path, begin: Begin) -> None:
-    complaining = tmp_path / "ffmpeg"
-    complaining.write_text("#!/bin/sh\necho boom >&2\n")
-    complaining.chmod(0o755)
-    running = begin(complaining)
+async def test_an_ffmpeg_that_complains_has_failed(complaining_ffmpeg: Path, begin: Begin) -> None:
+    running = begin(complaining_ffmpeg)
     await running.write(tone(1000))
     with pytest.raises(EncoderFailed):
         await running.finish()

@@ -257,20 +257,21 @@ class Encoder:
             self._break(EncoderFailed())
 
     async def _run(self, segment: Segment, mp3: Memory) -> None:
-        await run(
-            ffmpeg.encode_args(
-                self._pool.ffmpeg,
-                self._wav,
-                self._mp3,
-                skip=segment.skip,
-                keep=segment.keep,
-                drop=segment.drop,
-            ),
-            stdin=segment.rewind(),
-            stdout=mp3.fd,
-            limits=ffmpeg.limits(segment.seconds),
-            seconds=self._grace_seconds + segment.seconds,
-        )
+        with self._pool.metrics.encoding():
+            await run(
+                ffmpeg.encode_args(
+                    self._pool.ffmpeg,
+                    self._wav,
+                    self._mp3,
+                    skip=segment.skip,
+                    keep=segment.keep,
+                    drop=segment.drop,
+                ),
+                stdin=segment.rewind(),
+                stdout=mp3.fd,
+                limits=ffmpeg.limits(segment.seconds),
+                seconds=self._grace_seconds + segment.seconds,
+            )
 
     def _join(self, mp3: Memory, skip: int, count: int | None) -> None:
         """Writes the frames of the next segment; after the last one the end and the first frame."""

@@ -1,10 +1,12 @@
 """The encoder processes that may run at once, shared fairly. Starts none itself."""
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
 from umusic.audio.segments import Lengths
+from umusic.metrics import Metrics
 
 
 class Slot:
@@ -28,10 +30,17 @@ class Pool:
     waited: so a recording never waits for another to end, only for one segment of each at most.
     """
 
-    def __init__(self, ffmpeg: Path, size: int, lengths: Lengths | None = None) -> None:
+    def __init__(
+        self,
+        ffmpeg: Path,
+        size: int,
+        lengths: Lengths | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.ffmpeg = ffmpeg
         self.size = size
         self.lengths = lengths or Lengths()
+        self.metrics = metrics or Metrics()
         self._members: set[object] = set()
         self._held: Counter[object] = Counter()
         self._waiting: dict[asyncio.Future[Slot], object] = {}
@@ -40,6 +49,16 @@ class Pool:
     def members(self) -> int:
         """How many recordings are being encoded, whether they have a slot or not."""
         return len(self._members)
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return self._held.total()
+
+    @property
+    def queue(self) -> int:
+        """How many segments wait for a slot."""
+        return len(self._waiting)
 
     def join(self, owner: object) -> None:
         """Counts a recording among the members."""
@@ -61,11 +80,12 @@ class Pool:
 
     async def acquire(self, owner: object) -> Slot:
         """Waits for a slot."""
+        began = time.monotonic()
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = owner
         self._grant()
         try:
-            return await turn
+            slot = await turn
         except asyncio.CancelledError:
             # It may have been granted in the same moment.
             if turn.done() and not turn.cancelled():
@@ -73,6 +93,8 @@ class Pool:
             raise
         finally:
             self._waiting.pop(turn, None)
+        self.metrics.slot_granted(time.monotonic() - began)
+        return slot
 
     def give_back(self, owner: object) -> None:
         """What `Slot.close` does."""
@@ -83,7 +105,7 @@ class Pool:
 
     @property
     def _free(self) -> int:
-        return self.size - self._held.total()
+        return self.size - self.busy
 
     def _grant(self) -> None:
         while self._free > 0 and self._waiting:

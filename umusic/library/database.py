@@ -6,11 +6,13 @@ It knows no table; what a broken constraint means is told by whoever writes.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from umusic.errors import CommitUncertain, DatabaseUnavailable
 
@@ -44,6 +46,9 @@ class Database:
             pool_pre_ping=True,
             connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
         )
+        self.size = pool_size
+        #: Blocks of `transaction` and `reading` that are open.
+        self._open = 0
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = async_sessionmaker(single, expire_on_commit=False)
@@ -57,7 +62,7 @@ class Database:
             CommitUncertain: it went away during COMMIT; the rows may be there.
             ConstraintBroken: a statement of the block broke a constraint.
         """
-        with _gate():
+        with _gate(), self._counted():
             async with self._sessions() as session:
                 yield session
                 await session.flush()
@@ -73,9 +78,19 @@ class Database:
         Raises:
             DatabaseUnavailable: Postgres cannot be reached.
         """
-        with _gate():
+        with _gate(), self._counted():
             async with self._readers() as session:
                 yield session
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in use, or being opened for it."""
+        return cast(QueuePool, self._engine.pool).checkedout()
+
+    @property
+    def queue(self) -> int:
+        """How many wait for a connection."""
+        return max(self._open - self.busy, 0)
 
     async def ping(self) -> None:
         """Asks Postgres for a sign of life.
@@ -92,6 +107,14 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
 
 @contextlib.contextmanager
