@@ -7,6 +7,8 @@ import logging
 import re
 from collections.abc import Iterable
 
+from umusic import logs
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: What only a query string or a header with credentials looks like.
 _MARK = re.compile(r"[?&](?:id|user|user_id|token|access_token)=|Bearer\s+[0-9a-f]{8}-")
@@ -38,8 +40,9 @@ def assert_none_in_log(text: str, where: object) -> None:
 
 
 def assert_none_in_records(records: Iterable[logging.LogRecord]) -> None:
-    """Fails if what was logged in this process, tracebacks included, holds a token or a link."""
-    lines = logging.Formatter()
+    """Fails if what was logged in this process, tracebacks and members included, holds a token or a
+    link."""
+    lines = logs.json_lines()
     for record in records:
         if not record.name.startswith(_CLIENTS):
             assert_none_in_log(lines.format(record), f"the log of {record.name}")

@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     media_dir: Path = Path("media")
     #: What links begin with. Unset: the scheme and host of the request.
     public_url: Annotated[HttpUrl | None, AfterValidator(_bare_url)] = None
-    #: Proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed.
+    #: Proxies whose X-Forwarded-Proto, X-Forwarded-Host and X-Request-ID are believed.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
@@ -129,6 +129,8 @@ class Settings(BaseSettings):
     file_for_others: bool = True
     #: Seconds without a byte of the body after which an upload gets 408.
     body_timeout: float = Field(default=60, gt=0)
+    #: Auto: text if the standard error is a terminal, JSON lines if not.
+    log_format: Literal["auto", "json", "text"] = "auto"
     #: Seconds that running uploads get to end when umusic is told to stop.
     drain_seconds: float = Field(default=30, ge=0)
 

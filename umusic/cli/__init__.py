@@ -1,12 +1,12 @@
 """The command line: serve, migrate, check, user, upload."""
 
-import logging
 import signal
 import sys
 from types import FrameType
 
 import typer
 
+from umusic import logs
 from umusic.cli import check, serving, upload, users
 
 app = typer.Typer(
@@ -26,10 +26,8 @@ app.add_typer(users.app)
 
 def main() -> None:
     """Runs the command line."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # For people; what serves does as it is set, once the settings are read.
+    logs.configure("text")
     # Until the server takes over, SIGTERM unwinds like Ctrl-C does, so that nothing stays behind.
     signal.signal(signal.SIGTERM, _exit)
     app()

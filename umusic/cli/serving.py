@@ -2,7 +2,7 @@
 
 import asyncio
 
-from umusic import embedded, server, settings
+from umusic import embedded, logs, server, settings
 from umusic.audio import ffmpeg
 from umusic.cli.running import database_url, errors_told
 from umusic.library import schema
@@ -12,6 +12,7 @@ def serve() -> None:
     """Serves until Ctrl-C or SIGTERM; first brings the database's schema up to date."""
     with errors_told():
         knobs = settings.load()
+        logs.configure(knobs.log_format)
         binary = knobs.ffmpeg or embedded.ffmpeg_binary()
         ffmpeg.probe(binary)
         sockets = server.bind(knobs)
