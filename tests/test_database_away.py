@@ -143,3 +143,14 @@ async def test_connections_that_were_cut_are_replaced_for_all_at_once(
     uploads = (client.upload(account, take(0.1)) for _ in range(10))
     assert {response.code for response in await asyncio.gather(*uploads)} == {201}
     assert len(await rows(services)) == 10
+
+
+@pytest.mark.gen_test
+async def test_metrics_are_told_meanwhile(client: Client, postgres: Postgres) -> None:
+    postgres.stop()
+    assert (await client.fetch("/readyz")).code == 503
+    metrics = await client.fetch("/metrics")
+    postgres.start()
+    assert metrics.code == 200
+    counted = 'umusic_problems_total{problem="database-unavailable"} 1.0'
+    assert counted in metrics.body.decode()

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, PathMatches, Rule
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
 from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.pool import Pool
@@ -23,25 +22,26 @@ from umusic.library.orders import Limits
 from umusic.library.records import Records
 from umusic.library.removal import Removal
 from umusic.library.users import Users
+from umusic.metrics import Metrics
 from umusic.settings import Settings
 from umusic.web.base import BaseHandler
 from umusic.web.dialects import DOWNLOAD_PATHS, RECORD, REGISTERING, UPLOADING
+from umusic.web.errors import problem_types
 from umusic.web.library import InfoHandler, OwnRecordHandler, RecordsHandler
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
+from umusic.web.proxies import TrustedProxies
 from umusic.web.records import RecordHandler
 from umusic.web.system import (
     HealthHandler,
     MethodHandler,
+    MetricsHandler,
     NothingHandler,
     ProblemHandler,
     ReadyHandler,
 )
 from umusic.web.uploads import UploadHandler
 from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
-
-log = logging.getLogger("umusic.access")
-
 
 #: The handlers of a path by the methods they are for, each with what it needs.
 Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
@@ -67,6 +67,7 @@ class Services(Library):
 
     keeper: Keeper
     lifecycle: Lifecycle
+    metrics: Metrics
 
 
 @contextlib.asynccontextmanager
@@ -89,12 +90,13 @@ async def services(
 ) -> AsyncIterator[Services]:
     """Makes the services of one process and takes them down again."""
     async with library(settings, database_url=database_url) as opened:
+        metrics = Metrics(problem_types())
         keeper = Keeper(
             opened.users,
             opened.records,
             opened.keys,
             opened.media,
-            Pool(ffmpeg, settings.encoders),
+            Pool(ffmpeg, settings.encoders, metrics=metrics),
             Mp3Settings(
                 quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
             ),
@@ -107,6 +109,7 @@ async def services(
             ),
         )
         lifecycle = Lifecycle()
+        _watch(metrics, keeper, lifecycle, opened.database)
         try:
             yield Services(
                 database=opened.database,
@@ -118,18 +121,40 @@ async def services(
                 audit=opened.audit,
                 keeper=keeper,
                 lifecycle=lifecycle,
+                metrics=metrics,
             )
         finally:
             await keeper.abort_all()
             await lifecycle.settle()
 
 
+def _watch(metrics: Metrics, keeper: Keeper, lifecycle: Lifecycle, database: Database) -> None:
+    """Has the metrics show what is known anyway."""
+    pool, limits = keeper.pool, keeper.limits
+    for name, text, read in (
+        ("uploads_running", "Uploads that are running.", lambda: keeper.live),
+        ("uploads_limit", "Uploads that may run at once.", lambda: limits.uploads),
+        ("requests_running", "Requests that have not ended.", lambda: lifecycle.requests),
+        ("draining", "1 while umusic is about to stop.", lambda: lifecycle.draining),
+        ("encoders_busy", "Encoders that are running.", lambda: pool.busy),
+        ("encoders_limit", "Encoders that may run at once.", lambda: pool.size),
+        ("encoder_queue", "Segments that wait for a free encoder.", lambda: pool.queue),
+        ("database_connections_busy", "Connections in use.", lambda: database.busy),
+        ("database_connections_limit", "Connections that there may be.", lambda: database.size),
+        ("database_queue", "Requests that wait for a connection.", lambda: database.queue),
+    ):
+        metrics.watch(f"umusic_{name}", text, read)
+
+
 def make_app(settings: Settings, services: Services) -> Application:
     """The Tornado application over the services."""
     public_url = str(settings.public_url) if settings.public_url else None
+    proxies = TrustedProxies(settings.trusted_proxies)
     common = {
         "lifecycle": services.lifecycle,
-        "links": Links(public_url, settings.trusted_proxies),
+        "metrics": services.metrics,
+        "proxies": proxies,
+        "links": Links(public_url, proxies),
         "body_timeout": settings.body_timeout,
     }
     rules: list[Rule] = []
@@ -138,12 +163,7 @@ def make_app(settings: Settings, services: Services) -> Application:
             rules.append(Rule(_Route(f"{path}/?", methods), handler, {**common, **needs}))
         allow = {"allow": ", ".join(sorted(itertools.chain(*targets)))}
         rules.append(Rule(PathMatches(f"{path}/?"), MethodHandler, {**common, **allow}))
-    return Application(
-        rules,
-        default_handler_class=NothingHandler,
-        default_handler_args=common,
-        log_function=_log_request,
-    )
+    return Application(rules, default_handler_class=NothingHandler, default_handler_args=common)
 
 
 def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
@@ -165,6 +185,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/record/info": {_READ: (InfoHandler, records)},
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
+        "/metrics": {_READ: (MetricsHandler, {})},
         "/problems/([a-z0-9-]+)": {_READ: (ProblemHandler, {})},
     }
     for registering in REGISTERING:
@@ -195,14 +216,3 @@ class _Route(Matcher):
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """The path's arguments, if path and method are meant."""
         return self._path.match(request) if request.method in self._methods else None
-
-
-def _log_request(handler: RequestHandler) -> None:
-    # The path alone: the query string holds links and tokens.
-    log.info(
-        "%s %s %d %.1f ms",
-        handler.request.method,
-        handler.request.path,
-        handler.get_status(),
-        1000 * handler.request.request_time(),
-    )

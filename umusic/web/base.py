@@ -19,6 +19,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
+from umusic import logs
 from umusic.errors import (
     BodyStalled,
     InvalidField,
@@ -33,6 +34,7 @@ from umusic.web.framing import Framing, check_expectation, check_query
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
 from umusic.web.pace import Pace
+from umusic.web.trace import TracedHandler, traced
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,10 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 #: What takes the place of a method that HTTP does not know; there is no verb of this name.
 UNKNOWN_METHOD = "UNKNOWN"
-#: For the access log alone, as nginx has it.
-CLIENT_GONE = 499
 
 
 @stream_request_body
-class BaseHandler(RequestHandler):
+class BaseHandler(TracedHandler):
     """A handler whose errors become problem details, whatever is still on its way.
 
     Subclasses override `admit` (before the body), `receive` (each piece of it), the HTTP verbs
@@ -60,14 +60,16 @@ class BaseHandler(RequestHandler):
     SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, UNKNOWN_METHOD)
     framing = Framing(length=None, chunked=False)
 
-    def initialize(self, lifecycle: Lifecycle, links: Links, body_timeout: float) -> None:
+    def initialize(  # type: ignore[override]
+        self, lifecycle: Lifecycle, links: Links, body_timeout: float, **tracing: Any
+    ) -> None:
         """Takes what every handler needs; `body_timeout` in seconds."""
+        super().initialize(**tracing)
         self.lifecycle = lifecycle
         self.links = links
         self._pace = Pace(body_timeout)
         self._stall_timer: object | None = None
         self._arrivals = 0
-        self._logged = False
         self._small_body = bytearray()
         self._answered = False
         self._body_ended = False
@@ -92,10 +94,13 @@ class BaseHandler(RequestHandler):
     # --- Tornado's side -----------------------------------------------------------------------
 
     def set_default_headers(self) -> None:
+        super().set_default_headers()
         self.set_header("Server", "umusic")
         self.set_header("X-Content-Type-Options", "nosniff")
 
     async def prepare(self) -> None:
+        # This task is the request's alone.
+        logs.bind_request(self.request_id)
         self._running = True
         self.lifecycle.begin_request()
         if self.lifecycle.draining:
@@ -114,7 +119,9 @@ class BaseHandler(RequestHandler):
         except Exception as exc:
             await self.refuse(exc)
 
+    @traced
     async def data_received(self, chunk: bytes) -> None:
+        self.count_body(len(chunk))
         # It must not raise: Tornado would close the socket without an answer.
         if self._answered:
             self._rearm_linger()
@@ -139,21 +146,14 @@ class BaseHandler(RequestHandler):
         self._end()
 
     def on_connection_close(self) -> None:
-        super().on_connection_close()
-        if not self._headers_written:
-            self.set_status(CLIENT_GONE, "Client Closed Request")
-        self._log()
-        self._end()
+        with logs.of_request(self.request_id):
+            super().on_connection_close()
+            self._end()
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> "Future[None]":
         if self.lifecycle.draining:
             self._close_when_done()
         return super().finish(chunk)
-
-    def _log(self) -> None:
-        if not self._logged:
-            self._logged = True
-            super()._log()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         _, exc, _ = kwargs.get("exc_info", (None, None, None))
@@ -191,6 +191,8 @@ class BaseHandler(RequestHandler):
             error.members["link"] = self.links.record(
                 self.request, uuid.UUID(str(user)), uuid.UUID(str(record))
             )
+        self.problem = error.code
+        self.metrics.problem_told(error.code)
         problem = Problem(error)
         body = problem.body()
         self.set_status(problem.status)
@@ -199,6 +201,7 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Length", len(body))
         self.write(body)
 
+    @traced
     async def refuse(self, exc: Exception) -> None:
         """Answers with the problem, politely also while the body is still arriving."""
         if self._answered or self._body_ended:

@@ -1,6 +1,5 @@
 """The links that umusic hands out, BASE/record?id=…&user=…, and what a link that comes in says."""
 
-import ipaddress
 import uuid
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -8,8 +7,8 @@ from urllib.parse import urlencode
 from tornado.httputil import HTTPServerRequest
 
 from umusic.errors import InvalidField, RecordUnknown
-from umusic.settings import Network
 from umusic.web.dialects import OWNER_PARAMETERS
+from umusic.web.proxies import TrustedProxies
 
 
 class Links:
@@ -18,9 +17,9 @@ class Links:
     X-Forwarded-Proto and X-Forwarded-Host count only if the peer is a trusted proxy.
     """
 
-    def __init__(self, public_url: str | None, trusted_proxies: tuple[Network, ...]) -> None:
+    def __init__(self, public_url: str | None, proxies: TrustedProxies) -> None:
         self._public_url = public_url.rstrip("/") if public_url else None
-        self._trusted_proxies = trusted_proxies
+        self._proxies = proxies
 
     def record(self, request: HTTPServerRequest, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
         """The link of a record."""
@@ -31,18 +30,11 @@ class Links:
         if self._public_url:
             return self._public_url + path
         scheme, host = request.protocol, request.host
-        if self._is_trusted(request.remote_ip):
+        if self._proxies.sent(request):
             forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
             scheme = forwarded if forwarded in ("http", "https") else scheme
             host = request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or host
         return f"{scheme}://{host}{path}"
-
-    def _is_trusted(self, peer: str | None) -> bool:
-        try:
-            address = ipaddress.ip_address(peer or "")
-        except ValueError:
-            return False
-        return any(address in network for network in self._trusted_proxies)
 
 
 def record_named(query: Callable[[str], str | None]) -> tuple[uuid.UUID, uuid.UUID]:

@@ -16,8 +16,18 @@ from umusic.library.records import Records
 from umusic.web.base import BaseHandler
 from umusic.web.errors import status_of
 from umusic.web.links import record_named
+from umusic.web.trace import CLIENT_GONE
 
 log = logging.getLogger(__name__)
+
+#: What the metrics call the outcomes that are neither nginx's to send nor refused.
+_DECISIONS = {
+    200: "sent",
+    206: "part",
+    304: "unchanged",
+    404: "missing",
+    CLIENT_GONE: "gone",
+}
 
 
 class RecordHandler(BaseHandler, StaticFileHandler):
@@ -59,6 +69,14 @@ class RecordHandler(BaseHandler, StaticFileHandler):
         if self.get_status() == status_of(RangeUnsatisfiable):
             self.clear_header("Content-Disposition")
             self.write_problem(RangeUnsatisfiable())
+
+    def measure(self) -> None:
+        status = self.get_status()
+        if "X-Accel-Redirect" in self._headers:
+            decision = "nginx"
+        else:
+            decision = _DECISIONS.get(status, "refused" if status < 500 else "failed")
+        self.metrics.download_decided(decision)
 
     async def _tell_missing(self, path: str) -> None:
         """The file is not there: raises RecordUnknown, which is as it should be if its record has

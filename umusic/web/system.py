@@ -1,4 +1,4 @@
-"""/healthz, /readyz, /problems/…, and what is answered where there is nothing."""
+"""/healthz, /readyz, /metrics, /problems/…, and what is answered where there is nothing."""
 
 import asyncio
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError, Unavailable
 from umusic.library.database import Database
 from umusic.library.media import Media
+from umusic.metrics import CONTENT_TYPE
 from umusic.web.base import BaseHandler
 from umusic.web.errors import problem_types, status_of
 from umusic.web.schemas import Health
@@ -42,6 +43,17 @@ class ReadyHandler(BaseHandler):
         except OSError as exc:
             raise Unavailable("The media directory cannot be written to.") from exc
         self.reply(200, Health(status="ready"))
+
+    head = get
+
+
+class MetricsHandler(BaseHandler):
+    """/metrics: how umusic fares, for Prometheus. It asks nobody else, nor the database."""
+
+    def get(self) -> None:
+        """Tells all metrics."""
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.write(self.metrics.exposition())
 
     head = get
 

@@ -1,5 +1,6 @@
 """POST and PUT /record, and what the older services call it: a WAV comes in, its link goes out."""
 
+import time
 import uuid
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -13,6 +14,7 @@ from umusic.errors import (
     LengthMissing,
     NoSound,
     TokenMissing,
+    UmusicError,
 )
 from umusic.library.keeper import Keeper, Upload
 from umusic.library.models import Record, User
@@ -35,6 +37,7 @@ from umusic.web.dialects import PAIRS, Uploading
 from umusic.web.digests import AnnouncedDigests
 from umusic.web.headers import idempotency_key
 from umusic.web.schemas import Metadata
+from umusic.web.trace import CLIENT_GONE
 
 _EMPTY = "The body is empty: there is no WAV in it."
 #: Form fields that say in whose library the upload is filed.
@@ -63,6 +66,8 @@ class UploadHandler(BaseHandler):
         self._owner_id: uuid.UUID | None = None
         self._passed_over: int | None = None
         self._complete = False
+        self._counted = False
+        self._arrived_at = 0.0
 
     async def admit(self) -> None:
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -90,6 +95,7 @@ class UploadHandler(BaseHandler):
                 self._keeper.check_share(user.id)
 
     async def receive(self, data: bytes) -> None:
+        self._arrived_at = time.monotonic()
         await self._digests.update(data)
         for event in self._body.feed(data):
             if self._answered:
@@ -106,12 +112,22 @@ class UploadHandler(BaseHandler):
     async def post(self) -> None:
         """Answers once the body has ended."""
         self._complete = True
+        # Of chunks the end may come long after the last piece.
+        ended_at = self._arrived_at if self.framing.length else time.monotonic()
         # Counted by itself: the client may leave before this ends.
         self.lifecycle.begin_request()
         try:
             record = await self._finish()
         finally:
             self.lifecycle.end_request()
+        self._count("accepted")
+        self.metrics.upload_kept(
+            size=record.source_size,
+            mp3_size=record.size,
+            audio_seconds=record.duration,
+            seconds=self.request.request_time(),
+            lag=time.monotonic() - ended_at,
+        )
         self._tell(record)
 
     put = post  # `curl -T` sends PUT
@@ -120,6 +136,21 @@ class UploadHandler(BaseHandler):
         # A client that leaves after its last byte has sent all: then the record is kept.
         if not self._complete:
             await self._abort()
+
+    def write_problem(self, error: UmusicError) -> None:
+        super().write_problem(error)
+        self._count("refused", error.code)
+
+    def measure(self) -> None:
+        # How a complete one ends is not known yet: it may still be kept.
+        if self.get_status() == CLIENT_GONE and not self._complete:
+            self._count("gone")
+
+    def _count(self, outcome: str, reason: str = "") -> None:
+        """Counts the upload, by what it came to first."""
+        if not self._counted:
+            self._counted = True
+            self.metrics.upload_ended(outcome, reason)
 
     def _tell(self, record: Record) -> None:
         link = self.link_of(record)
@@ -179,6 +210,7 @@ class UploadHandler(BaseHandler):
         if isinstance(begun, Upload):
             self._upload = begun
         else:
+            self._count("repeated")
             self._tell(begun)
             await self.answer_early()
 
