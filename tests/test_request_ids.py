@@ -213,3 +213,21 @@ async def test_uploads_side_by_side_keep_theirs_apart(client: Client, lines: Lin
     await asyncio.gather(*map(upload, range(6)))
     ids = sorted(line["request_id"] for line in lines()[1:])
     assert ids == [f"upload-{number}" for number in range(6)]
+
+
+class TestThroughNginx:
+    @pytest.fixture
+    def via(self) -> str:
+        return "nginx"
+
+    @pytest.mark.gen_test
+    async def test_the_log_has_the_one_that_nginx_gave(self, client: Client, lines: Lines) -> None:
+        account = await client.register()
+        forged = {"X-Request-ID": "forged-id"}
+        upload = await client.upload(account, take(0.2), headers=forged)
+        refused = await client.upload(account, b"no WAV" * 9)
+        download = await client.fetch(as_json(upload)["link"], headers=forged)
+        assert [upload.code, refused.code, download.code] == [201, 415, 200]
+        ids = [id_of(reply) for reply in (upload, refused, download)]
+        assert [line["request_id"] for line in lines()[1:]] == ids
+        assert "forged-id" not in ids
