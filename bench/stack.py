@@ -90,7 +90,7 @@ def running(**settings: str) -> Iterator[Stack]:
             process.wait(60)
 
 
-def music(path: Path, seconds: int, *, rate: int = 44100, codec: str = "pcm_s16le") -> Path:
+def music(path: Path, seconds: float, *, rate: int = 44100, codec: str = "pcm_s16le") -> Path:
     """Writes a stereo WAV."""
     source = _MUSIC.format(seconds=seconds, rate=rate)
     subprocess.run(

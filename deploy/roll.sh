@@ -9,7 +9,7 @@ old=$($COMPOSE ps -q app)
 count=$(echo "$old" | wc -w)
 [ "$count" -gt 0 ] || { echo "umusic does not run yet: make up"; exit 1; }
 
-$COMPOSE run --rm migrate
+$COMPOSE run --rm --no-deps migrate
 $COMPOSE up -d --no-deps --no-recreate --scale app=$((2 * count)) app
 new=$($COMPOSE ps -q app | grep -v -F "$old")
 
