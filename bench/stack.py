@@ -59,6 +59,7 @@ def running(**settings: str) -> Iterator[Stack]:
         scratch = Path(name)
         scratch.chmod(0o755)
         media = scratch / "media"
+        media.mkdir()
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("UMUSIC_")},
             "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -89,6 +89,7 @@ def check(receipt: dict[str, Any], mp3: Path) -> None:
 
 def start(scratch: Path) -> "subprocess.Popen[str]":
     """A umusic on a free port."""
+    (scratch / "media").mkdir()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("UMUSIC_")},
         "PYTHONPATH": str(HERE.parent),

@@ -163,7 +163,9 @@ def wav(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def media_dir(tmp_path: Path) -> Path:
-    return tmp_path / "media"
+    path = tmp_path / "media"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture

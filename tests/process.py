@@ -45,6 +45,7 @@ class Process:
             "UMUSIC_MEDIA_DIR": str(directory / "media"),
             **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
         }
+        (directory / "media").mkdir(exist_ok=True)
         with self.log.open("w") as log:
             self.popen = subprocess.Popen(
                 [*within, sys.executable, "-m", program, "serve"],

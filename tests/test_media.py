@@ -20,7 +20,7 @@ def media(media_dir: Path) -> Media:
 USER, RECORD = uuid.uuid4(), uuid.uuid4()
 
 
-def test_preparing_makes_the_directory_and_leaves_nothing_in_it(media: Media) -> None:
+def test_preparing_leaves_nothing_in_the_directory(media: Media) -> None:
     assert list(media.root.iterdir()) == []
 
 

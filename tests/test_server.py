@@ -127,6 +127,7 @@ def test_kills_during_deletions_leave_no_row_without_a_file_and_no_file_without_
 
 
 def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Path) -> None:
+    (directory / "media").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = run_serve(directory, PORT=port)

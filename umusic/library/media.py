@@ -39,13 +39,13 @@ class Media:
         self._identity: tuple[int, int] | None = None
 
     def prepare(self) -> None:
-        """Makes the directory if need be and tries what is done with files in it.
+        """Takes the directory for the one to work in, and tries what is done with files in it.
 
         Raises:
             StartError: that is not possible.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.check_present()
             self._identity = _identity(self.root)
             self.check_writable()
         except OSError as exc:
@@ -61,9 +61,14 @@ class Media:
             raise MediaAway from FileNotFoundError(f"{self.root} is not that of the start")
 
     def check_present(self) -> None:
-        """Raises StartError if the directory is not there, as when its volume is not mounted."""
+        """Raises StartError if the directory is not there. It is not made: where a volume is not
+        mounted, files would be written that it hides later."""
         if not self.root.is_dir():
-            raise StartError(f"UMUSIC_MEDIA_DIR: {self.root} is no directory. Is it mounted?")
+            said = "is no directory" if self.root.exists() else "is not there"
+            raise StartError(
+                f"UMUSIC_MEDIA_DIR: {self.root} {said}. If it is on a volume, mount that; if it is "
+                "to be a new one, make it with mkdir."
+            )
 
     def check_writable(self) -> None:
         """Writes, links and removes an empty file. Raises MediaAway, or OSError if that fails."""
