@@ -1,13 +1,13 @@
 """umusic as the tests run it where faults are to show soon: `python -m tests.impatient serve`.
 
 It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
-segments. Nothing else is different.
+segments; and it takes leave sooner. Nothing else is different.
 """
 
 import functools
 from typing import Any
 
-from umusic import cli
+from umusic import cli, server
 from umusic.audio import encoder, pool
 from umusic.audio.process import run
 from umusic.audio.segments import UNIT, Lengths
@@ -25,4 +25,5 @@ async def impatiently(args: list[str], *, seconds: float, **rest: Any) -> None:
 if __name__ == "__main__":
     encoder.run = impatiently
     pool.Lengths = SHORT  # type: ignore[misc, assignment]
+    server.PARTING_SECONDS = 1.0
     cli.main()

@@ -68,9 +68,9 @@ class Process:
         return self.connections[-1]
 
     def register(self, name: str) -> str:
-        connection = self.connect()
-        connection.request("POST", "/user", json.dumps({"name": name}))
-        return leaks.issued(str(json.load(connection.getresponse())["token"]))
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("POST", "/user", json.dumps({"name": name}))
+            return leaks.issued(str(json.load(connection.getresponse())["token"]))
 
     def upload(self, token: str) -> str:
         """Uploads a short WAV; returns its link without scheme and host."""
@@ -78,19 +78,19 @@ class Process:
 
     def put(self, token: str, wav: bytes) -> tuple[int, dict[str, Any]]:
         """Uploads a WAV; returns the status and the reply."""
-        connection = self.connect()
-        connection.request("PUT", "/record", wav, {"Authorization": f"Bearer {token}"})
-        response = connection.getresponse()
-        return response.status, json.load(response)
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("PUT", "/record", wav, {"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            return response.status, json.load(response)
 
     def delete(self, token: str, path: str) -> int | None:
         """The status of a DELETE; None if there is no answer."""
-        connection = self.connect()
-        try:
-            connection.request("DELETE", path, headers={"Authorization": f"Bearer {token}"})
-            return connection.getresponse().status
-        except (OSError, HTTPException):
-            return None
+        with contextlib.closing(self.connect()) as connection:
+            try:
+                connection.request("DELETE", path, headers={"Authorization": f"Bearer {token}"})
+                return connection.getresponse().status
+            except (OSError, HTTPException):
+                return None
 
     def check(self) -> str:
         """What `umusic check --deep` says; its status has to fit."""
@@ -117,6 +117,9 @@ class Process:
         return connection.getresponse()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Hangs up and stops it: for connections that are kept it would wait a while."""
+        for connection in self.connections:
+            connection.close()
         self.popen.send_signal(number)
         return self.wait()
 
@@ -166,11 +169,16 @@ class Done:
 
 
 async def umusic(
-    *args: str | Path, directory: Path, stdin: bytes = b"", **environment: str | Path
+    *args: str | Path,
+    directory: Path,
+    stdin: bytes = b"",
+    within: Sequence[str] = (),
+    **environment: str | Path,
 ) -> Done:
-    """Runs `python -m umusic …` to its end, in a directory and with nothing of our environment."""
+    """Runs `python -m umusic …` to its end, in a directory and with nothing of our environment;
+    `within` is as with Process."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "umusic", *args),
+        *(*within, sys.executable, "-m", "umusic", *args),
         cwd=directory,
         env={
             "PATH": os.environ["PATH"],

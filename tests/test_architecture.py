@@ -19,13 +19,14 @@ FLOORS = [
     ["umusic.web"],
     ["umusic.library"],
     ["umusic.audio"],
+    ["umusic.leaving"],
     ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
     ["umusic.upload_errors"],
     ["umusic.errors", "umusic.logs", "umusic.metrics"],
 ]
 #: Where a library may be imported.
 HOMES = {
-    "tornado": ("web", "app", "server", "listening", "cli"),
+    "tornado": ("web", "app", "server", "leaving", "listening", "cli"),
     "sqlalchemy": ("library", "app"),
     "asyncpg": ("library", "app"),
     "alembic": ("library",),

@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
+from collections.abc import Sequence
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from umusic.app import Services, make_app, services
 from umusic.errors import Draining, StartError
-from umusic.listening import listen
+from umusic.leaving import Server
+from umusic.listening import Listening, listen
 from umusic.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,16 @@ _CHUNK_BYTES = 256 * 1024
 #: never sends a request into one that is being closed.
 HEAD_SECONDS = 45.0
 _HEADER_BYTES = 32 * 1024
+#: What a proxy gets after SIGTERM to close the connections that it keeps idle. nginx does so after
+#: 5 s (nginx/umusic.conf.template).
+PARTING_SECONDS = 6.0
 #: What refused and aborted requests get to be answered before their connections are closed.
 _FAREWELL_SECONDS = 1.0
 
 
-def make_server(app: Application) -> HTTPServer:
+def make_server(app: Application) -> Server:
     """The HTTP server for the application."""
-    return HTTPServer(
+    return Server(
         app,
         chunk_size=_CHUNK_BYTES,
         max_body_size=_NO_BODY_LIMIT,
@@ -41,7 +44,7 @@ def make_server(app: Application) -> HTTPServer:
     )
 
 
-def bind(settings: Settings) -> list[socket.socket]:
+def bind(settings: Settings) -> list[Listening]:
     """Takes the address that is to be served on.
 
     Raises:
@@ -56,48 +59,63 @@ def bind(settings: Settings) -> list[socket.socket]:
         ) from exc
 
 
-async def serve(
-    settings: Settings, sockets: list[socket.socket], *, database_url: str, ffmpeg: Path
-) -> None:
-    """Serves until SIGINT or SIGTERM, then drains."""
-    stop = _stop_event()
+async def serve(settings: Settings, *, database_url: str, ffmpeg: Path) -> None:
+    """Serves until SIGINT or SIGTERM, then drains.
+
+    Raises:
+        StartError: the media directory or the address cannot be used.
+    """
+    stop = _stop_signal()
     async with services(settings, database_url=database_url, ffmpeg=ffmpeg) as running:
         await asyncio.to_thread(running.media.prepare)
+        # Only now, so that a proxy sends nothing here while others are ready and this one is not.
+        sockets = bind(settings)
         server = make_server(make_app(settings, running))
         server.add_sockets(sockets)
         print(_greeting(settings.host, sockets[0].getsockname()[1]), flush=True)
         sweep = asyncio.create_task(_sweep(running))
-        await stop.wait()
+        number = await stop
         sweep.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sweep
-        await _drain(server, running, settings.drain_seconds)
+        # Ctrl-C comes from somebody who waits, and who has no proxy.
+        parting = PARTING_SECONDS if number == signal.SIGTERM else 0.0
+        await _drain(server, sockets, running, parting, settings.drain_seconds)
 
 
-def _stop_event() -> asyncio.Event:
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
-    stop = asyncio.Event()
+def _stop_signal() -> "asyncio.Future[int]":
+    """The number of the first SIGINT or SIGTERM; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
 
-    def on_signal() -> None:
-        stop.set()
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+    def on_signal(number: int) -> None:
+        stop.set_result(number)
+        for each in _STOP_SIGNALS:
+            loop.remove_signal_handler(each)
 
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     return stop
 
 
-async def _drain(server: HTTPServer, running: Services, seconds: float) -> None:
-    """Takes no new requests, and gives the running ones `seconds` to end."""
-    server.stop()
-    running.keeper.drain()
+async def _drain(
+    server: Server, sockets: Sequence[Listening], running: Services, parting: float, seconds: float
+) -> None:
+    """Lets nobody in; serves those who are there as ever, while they are and for `parting` seconds
+    at most; then takes no new uploads. What is running then has until `seconds` from the start."""
     lifecycle = running.lifecycle
     lifecycle.draining = True
+    end = asyncio.get_running_loop().time() + seconds
+    if parting:
+        await server.lock_up(sockets)
+        await server.empty(min(parting, seconds))
+    else:
+        server.stop()
+    running.keeper.drain()
+    left = max(end - asyncio.get_running_loop().time(), 0)
     if lifecycle.requests:
-        log.info("%d running requests get %g s to end", lifecycle.requests, seconds)
-    await lifecycle.idle(seconds)
+        log.info("%d running requests get %.3g s to end", lifecycle.requests, left)
+    await lifecycle.idle(left)
     await lifecycle.refuse_waiting(Draining())
     await running.keeper.abort_all()
     await lifecycle.idle(_FAREWELL_SECONDS)

@@ -15,10 +15,9 @@ def serve() -> None:
         logs.configure(knobs.log_format)
         binary = knobs.ffmpeg or embedded.ffmpeg_binary()
         ffmpeg.probe(binary)
-        sockets = server.bind(knobs)
         with database_url(knobs) as url:
             schema.upgrade(url)
-            asyncio.run(server.serve(knobs, sockets, database_url=url, ffmpeg=binary))
+            asyncio.run(server.serve(knobs, database_url=url, ffmpeg=binary))
 
 
 def migrate() -> None:

@@ -151,7 +151,8 @@ class BaseHandler(TracedHandler):
             self._end()
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> "Future[None]":
-        if self.lifecycle.draining:
+        # Not if the answer's head is out, and did not say so: then the next answer will.
+        if self.lifecycle.draining and not self._headers_written:
             self._close_when_done()
         return super().finish(chunk)
 
