@@ -1,7 +1,8 @@
 """umusic as the tests run it where faults are to show soon: `python -m tests.impatient serve`.
 
 It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
-segments; and it takes leave sooner. Nothing else is different.
+segments; it sweeps every half a second, not every hour, and takes leave sooner. Nothing else is
+different.
 """
 
 import functools
@@ -26,4 +27,5 @@ if __name__ == "__main__":
     encoder.run = impatiently
     pool.Lengths = SHORT  # type: ignore[misc, assignment]
     server.PARTING_SECONDS = 1.0
+    server.SWEEP_SECONDS = 0.5
     cli.main()

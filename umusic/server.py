@@ -10,7 +10,7 @@ from pathlib import Path
 from tornado.web import Application
 
 from umusic.app import Services, make_app, services
-from umusic.errors import Draining, StartError
+from umusic.errors import Draining, StartError, Unavailable
 from umusic.leaving import Server
 from umusic.listening import Listening, listen
 from umusic.settings import Settings
@@ -29,6 +29,8 @@ _HEADER_BYTES = 32 * 1024
 #: What a proxy gets after SIGTERM to close the connections that it keeps idle. nginx does so after
 #: 5 s (nginx/umusic.conf.template).
 PARTING_SECONDS = 6.0
+#: Between two sweeps. One is due at the start, but whoever crashes may not start again.
+SWEEP_SECONDS = 3600.0
 #: What refused and aborted requests get to be answered before their connections are closed.
 _FAREWELL_SECONDS = 1.0
 
@@ -73,11 +75,11 @@ async def serve(settings: Settings, *, database_url: str, ffmpeg: Path) -> None:
         server = make_server(make_app(settings, running))
         server.add_sockets(sockets)
         print(_greeting(settings.host, sockets[0].getsockname()[1]), flush=True)
-        sweep = asyncio.create_task(_sweep(running))
+        sweeps = asyncio.create_task(_sweep_now_and_then(running))
         number = await stop
-        sweep.cancel()
+        sweeps.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await sweep
+            await sweeps
         # Ctrl-C comes from somebody who waits, and who has no proxy.
         parting = PARTING_SECONDS if number == signal.SIGTERM else 0.0
         await _drain(server, sockets, running, parting, settings.drain_seconds)
@@ -122,12 +124,16 @@ async def _drain(
     await server.close_all_connections()
 
 
-async def _sweep(running: Services) -> None:
-    try:
-        await running.audit.sweep()
-        await running.keys.sweep()
-    except Exception:
-        log.exception("the sweep of what crashes left failed; the next start tries again")
+async def _sweep_now_and_then(running: Services) -> None:
+    while True:
+        for sweep in (running.audit.sweep, running.keys.sweep):
+            try:
+                await sweep()
+            except Unavailable as exc:
+                log.warning("a sweep was cut short, the next one goes on: %r", exc.__cause__ or exc)
+            except Exception:
+                log.exception("a sweep failed; the next one tries again")
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _greeting(host: str, port: int) -> str:

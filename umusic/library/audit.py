@@ -58,7 +58,12 @@ class Audit:
 
     async def sweep(self, user_id: uuid.UUID | None = None) -> int:
         """Removes what crashes left, in one library or in all, of no live upload of this or another
-        process. Returns how many records that were."""
+        process. Returns how many records that were.
+
+        Raises:
+            MediaAway: the media directory is not the one of the start.
+        """
+        await asyncio.to_thread(self._media.check_mounted)
         swept = 0
         leftovers = self._media.leftovers(user_id)
         while file := await asyncio.to_thread(next, leftovers, None):
@@ -67,7 +72,7 @@ class Audit:
             except OSError:
                 log.exception("a file that a crash had left could not be swept")
         if swept:
-            log.warning("swept the files of %d records that an earlier crash had left", swept)
+            log.warning("swept the files of %d records that a crash had left", swept)
         return swept
 
     async def check(

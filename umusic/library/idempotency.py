@@ -7,7 +7,7 @@ record, or after `LIFETIME`.
 
 import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 
 from umusic.library.database import Database
 from umusic.library.models import IdempotencyKey, Record
@@ -52,11 +52,16 @@ class IdempotencyKeys:
         return record
 
     async def sweep(self) -> None:
-        """Removes the keys that are too old to count."""
+        """Removes the keys that are too old to count. Those that somebody else has in hand (another
+        sweep, or a removal) are about to go: to wait for them might be to wait crosswise."""
+        columns = (IdempotencyKey.user_id, IdempotencyKey.key)
+        old = (
+            select(*columns)
+            .where(IdempotencyKey.created_at <= _horizon())
+            .with_for_update(skip_locked=True)
+        )
         async with self._database.transaction() as session:
-            await session.execute(
-                delete(IdempotencyKey).where(IdempotencyKey.created_at <= _horizon())
-            )
+            await session.execute(delete(IdempotencyKey).where(tuple_(*columns).in_(old)))
 
 
 def key_row(order: Order, record: Record) -> IdempotencyKey | None:

@@ -212,7 +212,7 @@ class Upload:
             try:
                 await asyncio.to_thread(self._part.settle)
             except OSError:
-                log.exception("a .part could not be removed; the next start's sweep will")
+                log.exception("a .part could not be removed; the next sweep will")
         return record
 
     async def abort(self) -> None:
@@ -257,7 +257,7 @@ class Upload:
                 )
         except (CommitUncertain, asyncio.CancelledError):
             # The row may be there, or still on its way there, and then the file must stay. It
-            # stays in any case: without a row it is swept at the next start.
+            # stays in any case: without a row it is swept some day.
             self._keep()
             with contextlib.suppress(DatabaseUnavailable):
                 if await self._keeper.records.owners([record.id]):

@@ -110,4 +110,4 @@ def _each(files: Sequence[DoomedFile], act: Callable[[DoomedFile], None]) -> Non
         try:
             act(file)
         except OSError:
-            log.exception("a file's name could not be removed; the next start's sweep will")
+            log.exception("a file's name could not be removed; the next sweep will")
