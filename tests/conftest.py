@@ -110,7 +110,7 @@ def template(cluster: str) -> str:
     """The name of a migrated database to copy from."""
     run_apart(execute(cluster, "CREATE DATABASE template_umusic"))
     url = make_url(cluster).set(database="template_umusic")
-    call_apart(schema.upgrade, url.render_as_string(hide_password=False))
+    call_apart(schema.migrate, url.render_as_string(hide_password=False))
     return "template_umusic"
 
 

@@ -37,7 +37,7 @@ def postgres() -> Iterator[Postgres]:
     with scratch_directory() as directory:
         made = Postgres(directory)
         made.start()
-        call_apart(schema.upgrade, made.url)
+        call_apart(schema.migrate, made.url)
         yield made
         made.stop()
 

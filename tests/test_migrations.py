@@ -1,17 +1,26 @@
 """The migrations."""
 
 import asyncio
+import contextlib
+import os
+import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import execute, run_apart
+from tests.process import ROOT, Done, umusic
 from umusic.errors import StartError
 from umusic.library import schema
 from umusic.library.models import Base
@@ -39,12 +48,12 @@ def test_they_make_what_the_models_say(database_url: str) -> None:
 
 def test_they_go_back_and_forth_again(new_database: Callable[[str | None], str]) -> None:
     url = new_database(None)
-    schema.upgrade(url)
+    schema.migrate(url)
     assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys"}
-    schema.downgrade(url, "base")
+    command.downgrade(schema.config(url), "base")
     assert tables(url) == {"alembic_version"}
-    schema.upgrade(url)
-    schema.upgrade(url)
+    schema.migrate(url)
+    schema.migrate(url)
     assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys"}
 
 
@@ -52,22 +61,111 @@ def test_a_schema_of_a_newer_umusic_stops_the_start(
     new_database: Callable[[str | None], str],
 ) -> None:
     url = new_database(None)
-    schema.upgrade(url)
+    schema.migrate(url)
     run_apart(execute(url, "UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StartError, match="newer"):
-        schema.upgrade(url)
+        schema.migrate(url)
+
+
+async def migrated(directory: Path, url: str, *to: str) -> Done:
+    return await umusic("migrate", *to, directory=directory, UMUSIC_DATABASE_URL=url)
+
+
+def test_the_command_goes_down_and_up_to_a_revision(
+    directory: Path, new_database: Callable[[str | None], str]
+) -> None:
+    url = new_database(None)
+    for to, there in (((), "0003"), (("--to", "0001"), "0001"), (("--to", "0002"), "0002")):
+        done = run_apart(migrated(directory, url, *to))
+        assert (done.status, done.output) == (0, f"The schema is at {there}.\n"), done.errors
+        assert look(url, revision) == there
+    for unknown in ("base", "0099", "+1"):
+        done = run_apart(migrated(directory, url, "--to", unknown))
+        assert done.status == 1
+        assert f"no revision {unknown} of the schema. There are: 0001, 0002, 0003." in done.errors
+        assert "Traceback" not in done.errors
+    assert look(url, revision) == "0002"
+
+
+def revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def test_five_that_start_at_once_on_an_empty_database_all_succeed(
+    directory: Path, new_database: Callable[[str | None], str]
+) -> None:
+    url = new_database(None)
+    (directory / "media").mkdir()
+
+    async def serve_and_stop() -> Done:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "UMUSIC_PORT": "0",
+            "UMUSIC_MEDIA_DIR": str(directory / "media"),
+            "UMUSIC_DATABASE_URL": url,
+        }
+        serving = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "umusic", "serve"),
+            cwd=directory,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert serving.stdout is not None
+        greeting = await serving.stdout.readline()
+        with contextlib.suppress(ProcessLookupError):
+            serving.send_signal(signal.SIGTERM)
+        _, errors = await serving.communicate()
+        return Done(serving.returncode or 0, greeting.decode(), errors.decode())
+
+    async def start_all() -> list[Done]:
+        servers = (serve_and_stop() for _ in range(3))
+        return await asyncio.gather(*servers, *(migrated(directory, url) for _ in range(2)))
+
+    done = run_apart(start_all())
+    assert [each.status for each in done] == 5 * [0], done
+    assert ["Traceback" in each.errors for each in done] == 5 * [False]
+    assert all("umusic listens" in each.output for each in done[:3])
+    assert look(url, revision) == "0003"
+
+
+@pytest.mark.parametrize("to", [(), ("--to", "0001")])
+def test_whoever_has_to_wait_for_another_one_says_so(
+    directory: Path, database_url: str, to: tuple[str, ...]
+) -> None:
+    async def migrate_while_locked() -> Done:
+        parts = make_url(database_url)
+        holder = await asyncpg.connect(
+            host=parts.query["host"], user=parts.username, database=parts.database
+        )
+        async with holder.transaction():
+            await holder.execute("SELECT pg_advisory_xact_lock(7105102019)")
+            migrating = asyncio.create_task(migrated(directory, database_url, *to))
+            query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            async with asyncio.timeout(20):
+                while not await holder.fetchval(query):
+                    await asyncio.sleep(0.05)
+            assert not migrating.done()
+        await holder.close()
+        return await migrating
+
+    done = run_apart(migrate_while_locked())
+    assert done.status == 0
+    assert "another umusic migrates the database: waiting for its end" in done.errors
+    assert look(database_url, revision) == (to[1] if to else "0003")
 
 
 def test_a_database_that_is_not_there_stops_the_start(cluster: str) -> None:
     with pytest.raises(StartError, match="UMUSIC_DATABASE_URL"):
-        schema.upgrade(cluster.replace("/umusic?", "/missing?"))
+        schema.migrate(cluster.replace("/umusic?", "/missing?"))
 
 
 def test_records_of_an_earlier_version_are_counted_and_survive_both_ways(
     new_database: Callable[[str | None], str],
 ) -> None:
     url = new_database(None)
-    schema.upgrade(url, "0001")
+    schema.migrate(url, "0001")
     user, other = (
         f"INSERT INTO users VALUES (gen_random_uuid(), '{name}', sha256('{name}'), now())"
         for name in ("Ann", "Ben")
@@ -77,7 +175,7 @@ def test_records_of_an_earlier_version_are_counted_and_survive_both_ways(
         "100, sha256('x'), 's16le', 44100, 2, 1, 1, sha256('y') FROM users WHERE name = 'Ann'"
     )
     run_apart(execute(url, user, other, record, record))
-    schema.upgrade(url)
+    schema.migrate(url)
 
     def counted(connection: Connection) -> list[tuple[Any, ...]]:
         query = "SELECT name, records, size, duration::text FROM users ORDER BY name"
@@ -89,6 +187,6 @@ def test_records_of_an_earlier_version_are_counted_and_survive_both_ways(
             url, "UPDATE records SET uploader_id = NULL", "DELETE FROM users WHERE name = 'Ben'"
         )
     )
-    schema.downgrade(url, "0001")
-    schema.upgrade(url)
+    schema.migrate(url, "0001")
+    schema.migrate(url)
     assert look(url, counted) == [("Ann", 2, 200, "2.2")]

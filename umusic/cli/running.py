@@ -63,5 +63,5 @@ def run(work: Callable[[Library], Awaitable[T]], *, create: bool = False) -> T:
     with errors_told():
         knobs = settings.load()
         with database_url(knobs, share=True, create=create) as url:
-            schema.upgrade(url)
+            schema.migrate(url)
             return asyncio.run(open_and_work(url))
