@@ -30,7 +30,7 @@ _PAIRS = [(0x10, 0x20), (0x40, 0x80), (0x200, 0x400), (0x1000, 0x4000), (0x8000,
 #: Above top back right there are no speakers of WAVEFORMATEXTENSIBLE.
 _MASK_END = 0x40000
 
-_PROBE_SECONDS = 20
+_PROBE_SECONDS = 10
 _ADDRESS_SPACE = 2**30
 #: It opens none after its libraries.
 _OPEN_FILES = 64
@@ -133,8 +133,9 @@ def probe(binary: Path) -> None:
         StartError: it cannot.
     """
     wav = WavFormat(floating=False, sample_bytes=2, channels=2, sample_rate=44_100)
+    reason = "it writes nothing"
     try:
-        subprocess.run(
+        done = subprocess.run(
             encode_args(binary, wav, Mp3Settings()),
             input=bytes(wav.block_bytes * wav.sample_rate),
             capture_output=True,
@@ -142,10 +143,22 @@ def probe(binary: Path) -> None:
             env={},
             timeout=_PROBE_SECONDS,
         )
-    except (OSError, subprocess.SubprocessError) as exc:
-        said = getattr(exc, "stderr", None) or b""
-        reason = said.decode(errors="replace").strip().rpartition("\n")[2] or exc
-        raise StartError(
-            f"ffmpeg at {binary} cannot encode MP3 ({reason}): set UMUSIC_FFMPEG to one of "
-            "version 5.1 or newer with libmp3lame."
-        ) from exc
+        if done.stdout:
+            return
+    except subprocess.TimeoutExpired:
+        reason = f"it does not end within {_PROBE_SECONDS} s"
+    except subprocess.CalledProcessError as exc:
+        reason = _last_words(exc)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+    raise StartError(
+        f"ffmpeg at {binary} cannot encode MP3 ({reason}): set UMUSIC_FFMPEG to one of "
+        "version 5.1 or newer with libmp3lame."
+    )
+
+
+def _last_words(exc: subprocess.CalledProcessError) -> str:
+    """Why it failed: its line about the encoder, as what comes after says less, or the last."""
+    stderr: bytes = exc.stderr
+    lines = stderr.decode(errors="replace").strip().splitlines() or [f"status {exc.returncode}"]
+    return next((line for line in lines if "libmp3lame" in line), lines[-1])
