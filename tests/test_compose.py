@@ -8,6 +8,7 @@ import collections
 import concurrent.futures
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
 import threading
@@ -37,8 +38,6 @@ COPY nginx /usr/local/bin/nginx-newer
 RUN printf '#!/bin/sh\\nexec nginx-newer -p /etc/nginx/ -c /etc/nginx/nginx.conf "$@"\\n' \\
     > /usr/sbin/nginx && chmod 755 /usr/sbin/nginx
 """
-
-Reply = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +96,7 @@ def upload(stack: Stack, user: dict[str, Any], wav: Path, *options: str) -> dict
 
 def assert_nothing_half_kept(stack: Stack) -> None:
     """Files and rows agree to the last byte, and no `.part` is left."""
-    checked = stack.compose("exec", "-T", "app", "python", "-m", "umusic", "check", "--deep")
+    checked = stack.compose("run", "--rm", "-T", "app", "check", "--deep")
     assert not list((stack.directory / "media").rglob("*.part")), checked
 
 
@@ -280,8 +279,8 @@ def uploads_by_curl(
     counts = collections.Counter[int]()
     while not over.is_set():
         name = f"{number}-{counts.total()}"
-        status, _, body = stack.curl(f"/record?name={name}", *bearer(user), "-T", wav)
-        assert status == 201, body
+        status, headers, _ = stack.curl(f"/record?name={name}", *bearer(user), "-T", wav)
+        assert status == 201, str(stack.logged(headers["x-request-id"]))
         counts[status] += 1
     return counts
 
@@ -293,11 +292,14 @@ def kept_connection(
     counts = collections.Counter[int]()
     headers = {"Authorization": f"Bearer {user['token']}"}
     body = wav.read_bytes()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as client:
         while not over.is_set():
             name = f"{number}-{counts.total()}"
             for reply in (client.post(f"/record?name={name}", content=body), client.get(link)):
-                assert reply.status_code in (200, 201), reply.text
+                assert reply.status_code in (200, 201), str(
+                    stack.logged(reply.headers["x-request-id"])
+                )
                 counts[reply.status_code] += 1
     return counts
 

@@ -111,18 +111,20 @@ class Stack:
         lines = [line for line in printed.splitlines() if line.startswith("{")]
         return [json.loads(line) for line in lines]
 
-    def upstream(self, request_id: str) -> str:
-        """The umusic that nginx passed the request to."""
-        found: list[str] = []
+    def logged(self, request_id: str) -> dict[str, Any]:
+        """What nginx has logged of the request."""
+        found: list[dict[str, Any]] = []
 
-        def look() -> list[str]:
-            lines = self.access_log()
-            found[:] = [line["upstream"] for line in lines if line["request_id"] == request_id]
+        def look() -> list[dict[str, Any]]:
+            found[:] = [line for line in self.access_log() if line["request_id"] == request_id]
             return found
 
         await_true(look, 10, f"{request_id} is logged")
-        # The last of those that were tried.
-        return found[0].rpartition(", ")[2]
+        return found[0]
+
+    def upstream(self, request_id: str) -> str:
+        """The umusic that nginx passed the request to: the last of those that were tried."""
+        return str(self.logged(request_id)["upstream"]).rpartition(", ")[2]
 
     def curl(self, path: str, *options: str | Path) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (names in lower case) and body of what curl gets."""
