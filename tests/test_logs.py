@@ -159,6 +159,7 @@ def test_on_a_terminal_it_is_text_with_colours_unless_json_is_set(directory: Pat
 
 def on_a_terminal(directory: Path, **environment: str) -> str:
     """What a server whose standard error is a terminal logs of one request."""
+    (directory / "media").mkdir(exist_ok=True)
     ours, theirs = pty.openpty()
     settings = {"PORT": "0", "DATA_DIR": directory / "data", "MEDIA_DIR": directory / "media"}
     serving = subprocess.Popen(

@@ -285,5 +285,5 @@ def test_a_database_that_is_about_to_start_is_waited_for(
     assert done.status == 0, done.errors
     assert done.output == f"The schema is at {newest()}.\n"
     first, *_ = done.errors.splitlines()
-    assert "WARNING" in first
+    assert "warning" in first
     assert "It may be starting, and gets 10 s." in first
