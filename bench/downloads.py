@@ -24,7 +24,7 @@ LENGTHS = {"100 kB": 5.4, "8 MB": 380}
 _STATIC = """
 server {
     listen 8090;
-    access_log /var/log/nginx/access.log umusic;
+    access_log /var/log/nginx/access.log umusic buffer=64k flush=1s;
     location / {
         root /srv/media;
         sendfile on;

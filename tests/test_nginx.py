@@ -93,15 +93,19 @@ async def test_umusic_is_asked_but_once_a_moment_where_a_download_is(
 @pytest.mark.gen_test
 async def test_every_answer_bears_the_headers_of_caution_once(client: Client) -> None:
     link = as_json(await client.upload(await client.register(), take(0.1)))["link"]
-    for path in (link, "/healthz", "/nowhere", "/metrics", "/record?id=1"):
+    on_all = {"X-Content-Type-Options": "nosniff"}
+    on_pages = {
+        **on_all,
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    }
+    pages = ("/healthz", "/nowhere", "/metrics", "/record?id=1", "/problems/unavailable")
+    for path, due in {link: on_all, **dict.fromkeys(pages, on_pages)}.items():
         headers = (await client.fetch(path)).headers
-        for name, value in {
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-        }.items():
-            assert headers.get_list(name) == [value], (path, name)
+        assert {name: headers.get_list(name) for name in due} == {
+            name: [value] for name, value in due.items()
+        }, path
         assert len(headers.get_list("X-Request-ID")) == 1
         assert "Strict-Transport-Security" not in headers
 
