@@ -131,7 +131,7 @@ def test_the_session_of_the_readme_and_what_survives_the_containers(
     link = kept[take]["link"]
     assert stack.curl(link)[0] == 200
     assert stack.curl(link, *bearer(user), "-X", "DELETE")[0] == 204
-    assert stack.curl(link)[0] == 404
+    await_true(lambda: stack.curl(link)[0] == 404, 2, "the deletion shows")
 
 
 def test_what_nginx_answers_and_what_it_logs(stack: Stack, take: Path) -> None:

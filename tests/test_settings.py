@@ -1,12 +1,17 @@
 """The settings."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from umusic import settings
 from umusic.errors import StartError
+
+ROOT = Path(__file__).parents[1]
+#: Settings that the containers have of their own: from the image, or not at all.
+NOT_IN_COMPOSE = {"HOST", "PORT", "DATA_DIR", "MEDIA_DIR", "FFMPEG"}
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +160,23 @@ def test_a_container_has_as_many_cores_as_its_quota_says(
     told.write_text(quota + "\n")
     assert settings.cores(told) == expected
     assert settings.cores(tmp_path / "missing") == 2
+
+
+def test_the_example_the_papers_and_the_containers_know_all_settings() -> None:
+    names = {name.upper() for name in settings.Settings.model_fields}
+    example, compose = (
+        (ROOT / ".env.example").read_text(),
+        (ROOT / "docker-compose.yml").read_text(),
+    )
+    assert names <= set(re.findall(r"^#?UMUSIC_([A-Z0-9_]+)=", example, re.MULTILINE))
+    assert names - NOT_IN_COMPOSE == set(
+        re.findall(r"^ +UMUSIC_([A-Z0-9_]+):", compose, re.MULTILINE)
+    )
+    table = (ROOT / "README.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
+    assert names <= set(re.findall(r"`([A-Z0-9_]+)`", table))
+
+
+def test_the_example_has_all_that_the_containers_ask_for() -> None:
+    files = [ROOT / "docker-compose.yml", ROOT / "nginx" / "tls" / "compose.yml"]
+    asked = {name for file in files for name in re.findall(r"\$\{([A-Z0-9_]+)", file.read_text())}
+    assert asked <= set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.M))
