@@ -43,14 +43,16 @@ async def test_the_media_directory_is_not_reachable_from_outside(
 
 @pytest.mark.gen_test
 async def test_umusic_being_away_is_a_503_problem_with_retry_after(
-    client: Client, http_server: object
+    client: Client, http_server: object, tmp_path: Path
 ) -> None:
     http_server.stop()  # type: ignore[attr-defined]
     await asyncio.sleep(0.05)
-    response = await client.fetch("/healthz")
+    response = await client.fetch("/healthz", method="DELETE")
     assert response.code == 503
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "Retry-After" in response.headers
+    log = tmp_path / "nginx" / "access.log"
+    await wait_for(lambda: '"method": "DELETE", "path": "/healthz"' in log.read_text())
 
 
 @pytest.mark.gen_test
