@@ -30,8 +30,8 @@ while unhealthy > /dev/null; do
     sleep 1
 done
 
-# nginx has to have seen them.
-sleep 3
+# nginx has to know them, and to have forgotten that they did not answer while they started.
+sleep 5
 # shellcheck disable=SC2086
 docker stop $old
 # shellcheck disable=SC2086

@@ -344,7 +344,7 @@ def test_it_speaks_tls_if_there_is_a_certificate(
 
 
 def test_without_a_password_for_the_database_nothing_starts(stack: Stack, scratch: Path) -> None:
-    directory = scratch / "untold"
+    directory = scratch / f"untold-{stack.port}"
     shutil.copytree(stack.directory / "nginx", directory / "nginx")
     shutil.copy(stack.directory / "docker-compose.yml", directory)
     shutil.copy(ROOT / ".env.example", directory / ".env")
