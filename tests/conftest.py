@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -21,7 +20,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.web import Application
 
-from tests import leaks
+from tests import leaks, rows
 from tests.client import Client
 from tests.front import Nginx
 from tests.process import pids
@@ -46,15 +45,9 @@ def call_apart(function: Callable[..., Any], *args: Any) -> Any:
 
 async def execute(url: str, *statements: str) -> None:
     """Runs SQL outside of a transaction."""
-    parts = make_url(url)
-    connection = await asyncpg.connect(
-        host=parts.query["host"], user=parts.username, database=parts.database
-    )
-    try:
+    async with rows.connected(url) as connection:
         for statement in statements:
             await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -133,10 +126,20 @@ def new_database(cluster: str) -> Iterator[Callable[[str | None], str]]:
         yield lambda template: stack.enter_context(database_of(cluster, template))
 
 
+@pytest.fixture(scope="session")
+def common_database(cluster: str, template: str) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """The URL of the database that goes from test to test, and what its schema is known by."""
+    with database_of(cluster, template) as url:
+        yield url, run_apart(rows.empty(url))
+
+
 @pytest.fixture
-def database_url(new_database: Callable[[str | None], str], template: str) -> str:
-    """A migrated, empty database."""
-    return new_database(template)
+def database_url(common_database: tuple[str, tuple[object, ...]]) -> Iterator[str]:
+    """A migrated, empty database. Who changes its schema takes a `new_database` instead: to make
+    one takes longer than most tests."""
+    url, shape = common_database
+    yield url
+    assert run_apart(rows.empty(url)) == shape, "the test left another schema than it found"
 
 
 @pytest.fixture

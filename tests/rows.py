@@ -1,8 +1,12 @@
-"""Records made in bulk: rows without files, by SQL."""
+"""Rows by SQL: records made in bulk, without files; and all of them thrown out."""
 
+import contextlib
 import uuid
+from collections.abc import AsyncIterator
 
+import asyncpg
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from umusic.library.database import Database
 
@@ -27,3 +31,47 @@ async def add_rows(database: Database, user_id: str, count: int) -> None:
         await session.execute(_INSERT, {"user": uuid.UUID(user_id), "count": count})
     async with database.reading() as session:
         await session.execute(text("VACUUM ANALYZE records"))
+
+
+#: Whoever still sits in a transaction is thrown out; then the tables are emptied, whatever refers
+#: to what, and without triggers. DELETE is ten times as fast here as TRUNCATE.
+_EMPTY = """
+    SET session_replication_role = replica;
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend';
+    DO $$
+    DECLARE name text;
+    BEGIN
+        FOR name IN SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        LOOP
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+    END $$
+"""
+#: What changes with the schema.
+_SHAPE = """
+    SELECT (SELECT string_agg(version_num, ' ') FROM alembic_version),
+        (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_trigger)
+"""
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database behind a Unix socket."""
+    parts = make_url(url)
+    connection = await asyncpg.connect(
+        host=parts.query["host"], user=parts.username, database=parts.database
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def empty(url: str) -> tuple[object, ...]:
+    """Throws all rows out of the database; returns what its schema is known by."""
+    async with connected(url) as connection:
+        await connection.execute(_EMPTY)
+        return tuple(await connection.fetchrow(_SHAPE))

@@ -9,18 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import execute, run_apart
 from tests.process import ROOT, Done, umusic
+from tests.rows import connected
 from umusic.errors import StartError
 from umusic.library import schema
 from umusic.library.models import Base
@@ -132,28 +131,29 @@ def test_five_that_start_at_once_on_an_empty_database_all_succeed(
 
 @pytest.mark.parametrize("to", [(), ("--to", "0001")])
 def test_whoever_has_to_wait_for_another_one_says_so(
-    directory: Path, database_url: str, to: tuple[str, ...]
+    directory: Path,
+    new_database: Callable[[str | None], str],
+    template: str,
+    to: tuple[str, ...],
 ) -> None:
+    url = new_database(template)
+
     async def migrate_while_locked() -> Done:
-        parts = make_url(database_url)
-        holder = await asyncpg.connect(
-            host=parts.query["host"], user=parts.username, database=parts.database
-        )
-        async with holder.transaction():
-            await holder.execute("SELECT pg_advisory_xact_lock(7105102019)")
-            migrating = asyncio.create_task(migrated(directory, database_url, *to))
-            query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            async with asyncio.timeout(20):
-                while not await holder.fetchval(query):
-                    await asyncio.sleep(0.05)
-            assert not migrating.done()
-        await holder.close()
-        return await migrating
+        async with connected(url) as holder:
+            async with holder.transaction():
+                await holder.execute("SELECT pg_advisory_xact_lock(7105102019)")
+                migrating = asyncio.create_task(migrated(directory, url, *to))
+                query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                async with asyncio.timeout(20):
+                    while not await holder.fetchval(query):
+                        await asyncio.sleep(0.05)
+                assert not migrating.done()
+            return await migrating
 
     done = run_apart(migrate_while_locked())
     assert done.status == 0
     assert "another umusic migrates the database: waiting for its end" in done.errors
-    assert look(database_url, revision) == (to[1] if to else "0003")
+    assert look(url, revision) == (to[1] if to else "0003")
 
 
 def test_a_database_that_is_not_there_stops_the_start(cluster: str) -> None:

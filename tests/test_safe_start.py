@@ -7,12 +7,12 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
 from tests.conftest import execute, run_apart
 from tests.process import ROOT, Done, umusic
+from tests.rows import connected
 from tests.test_full_disk import apart
 from umusic.embedded import ffmpeg_binary
 
@@ -181,14 +181,8 @@ def stranger(cluster: str) -> Iterator[str]:
 
 
 async def _ask(url: str, question: str) -> str:
-    parts = make_url(url)
-    connection = await asyncpg.connect(
-        host=parts.query["host"], user=parts.username, database=parts.database
-    )
-    try:
+    async with connected(url) as connection:
         return str(await connection.fetchval(question))
-    finally:
-        await connection.close()
 
 
 def test_a_database_that_does_not_let_it_in_or_do_its_work(
@@ -213,8 +207,11 @@ def test_a_database_that_does_not_let_it_in_or_do_its_work(
     run_apart(try_all())
 
 
-def test_a_schema_that_is_newer_than_the_code(directory: Path, database_url: str) -> None:
-    run_apart(execute(database_url, "UPDATE alembic_version SET version_num = '9999'"))
+def test_a_schema_that_is_newer_than_the_code(
+    directory: Path, new_database: Callable[[str | None], str], template: str
+) -> None:
+    url = new_database(template)
+    run_apart(execute(url, "UPDATE alembic_version SET version_num = '9999'"))
 
     async def run(command: str) -> Done:
         return await umusic(
@@ -222,7 +219,7 @@ def test_a_schema_that_is_newer_than_the_code(directory: Path, database_url: str
             directory=directory,
             UMUSIC_MEDIA_DIR=directory,
             UMUSIC_PORT="0",
-            UMUSIC_DATABASE_URL=database_url,
+            UMUSIC_DATABASE_URL=url,
         )
 
     for command in BOTH:
