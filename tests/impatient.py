@@ -1,7 +1,8 @@
 """umusic as the tests run it where faults are to show soon: `python -m tests.impatient serve`.
 
 It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
-segments; it sweeps every half a second, not every hour, and takes leave sooner. Nothing else is
+segments; it sweeps every half a second, not every hour, and takes leave sooner; and it waits a
+moment only for a database, and for the ffmpeg that it tries at the start. Nothing else is
 different.
 """
 
@@ -9,9 +10,10 @@ import functools
 from typing import Any
 
 from umusic import cli, server
-from umusic.audio import encoder, pool
+from umusic.audio import encoder, ffmpeg, pool
 from umusic.audio.process import run
 from umusic.audio.segments import UNIT, Lengths
+from umusic.library import schema
 
 #: What an ffmpeg may take for a segment, in seconds.
 PATIENCE = 3.0
@@ -28,4 +30,6 @@ if __name__ == "__main__":
     pool.Lengths = SHORT  # type: ignore[misc, assignment]
     server.PARTING_SECONDS = 1.0
     server.SWEEP_SECONDS = 0.5
+    schema._PATIENCE = 2.0
+    ffmpeg._PROBE_SECONDS = 5
     cli.main()

@@ -172,13 +172,14 @@ async def umusic(
     *args: str | Path,
     directory: Path,
     stdin: bytes = b"",
+    program: str = "umusic",
     within: Sequence[str] = (),
     **environment: str | Path,
 ) -> Done:
     """Runs `python -m umusic …` to its end, in a directory and with nothing of our environment;
-    `within` is as with Process."""
+    `program` and `within` are as with Process."""
     process = await asyncio.create_subprocess_exec(
-        *(*within, sys.executable, "-m", "umusic", *args),
+        *(*within, sys.executable, "-m", program, *args),
         cwd=directory,
         env={
             "PATH": os.environ["PATH"],

@@ -21,7 +21,12 @@ READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@
 
 
 async def refused(
-    directory: Path, *commands: str, words: list[str], within: tuple[str, ...] = (), **settings: str
+    directory: Path,
+    *commands: str,
+    words: list[str],
+    program: str = "umusic",
+    within: tuple[str, ...] = (),
+    **settings: str,
 ) -> None:
     """Runs the commands, all of which have to end with a sentence that has the words in it."""
     environment = {f"UMUSIC_{name.upper()}": value for name, value in settings.items()}
@@ -30,6 +35,7 @@ async def refused(
             umusic(
                 each,
                 directory=directory,
+                program=program,
                 within=within,
                 **{"UMUSIC_PORT": "0", "UMUSIC_MEDIA_DIR": directory, **environment},
             )
@@ -52,7 +58,9 @@ def assert_refused(done: Done, words: list[str]) -> None:
     assert SECRET not in done.errors
 
 
+#: Two that tell alike what is wrong with the database: where there are many faults, one tells them.
 BOTH = ("serve", "migrate")
+IMPATIENT = "tests.impatient"
 
 
 # --- the media directory ----------------------------------------------------------------------
@@ -108,7 +116,7 @@ FFMPEGS = {
         "Unknown encoder 'libmp3lame_not'",
     ),
     "silent": ("#!/bin/sh\nexit 0\n", "writes nothing"),
-    "hanging": ("#!/bin/sh\nsleep 15\n", "does not end within 10 s"),
+    "hanging": ("#!/bin/sh\nsleep 15\n", "does not end within 5 s"),
 }
 
 
@@ -121,7 +129,9 @@ def test_an_ffmpeg_that_cannot_encode_mp3(directory: Path) -> None:
                 path.write_text(script)
                 path.chmod(0o644 if kind == "not executable" else 0o755)
             said = ["set UMUSIC_FFMPEG", "libmp3lame", str(path), words]
-            trials.append(refused(directory, "serve", words=said, ffmpeg=str(path)))
+            trials.append(
+                refused(directory, "serve", words=said, program=IMPATIENT, ffmpeg=str(path))
+            )
         await asyncio.gather(*trials)
 
     run_apart(try_all())
@@ -139,7 +149,7 @@ def test_an_ffmpeg_that_cannot_encode_mp3(directory: Path) -> None:
     ],
 )
 def test_a_database_url_that_cannot_be_right(directory: Path, url: str, words: list[str]) -> None:
-    run_apart(refused(directory, *BOTH, words=["UMUSIC_DATABASE_URL", *words], database_url=url))
+    run_apart(refused(directory, "serve", words=["UMUSIC_DATABASE_URL", *words], database_url=url))
 
 
 def test_a_database_that_is_not_there_is_waited_for_and_told(directory: Path) -> None:
@@ -157,8 +167,9 @@ def test_a_database_that_is_not_there_is_waited_for_and_told(directory: Path) ->
                 *(
                     refused(
                         directory,
-                        *BOTH,
+                        "serve",
                         words=["UMUSIC_DATABASE_URL", words],
+                        program=IMPATIENT,
                         database_url=f"postgresql://ann:{SECRET}@{place}",
                     )
                     for place, words in places.items()
@@ -199,7 +210,9 @@ def test_a_database_that_does_not_let_it_in_or_do_its_work(
     async def try_all() -> None:
         await asyncio.gather(
             *(
-                refused(directory, *BOTH, words=["UMUSIC_DATABASE_URL", *words], database_url=url)
+                refused(
+                    directory, "migrate", words=["UMUSIC_DATABASE_URL", *words], database_url=url
+                )
                 for url, words in trials.items()
             )
         )
