@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import leaks
+from tests.warm import Command
 from tests.wavs import take
 
 ROOT = Path(__file__).parents[1]
@@ -94,12 +95,10 @@ class Process:
 
     def check(self) -> str:
         """What `umusic check --deep` says; its status has to fit."""
-        command = [sys.executable, "-m", "umusic", "check", "--deep"]
-        done = subprocess.run(
-            command, cwd=self.directory, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == (", 0 faults" not in done.stdout), done.stderr
-        return done.stdout
+        command = Command(["check", "--deep"], self.directory, self.environment, b"")
+        status, output, errors = command.end()
+        assert status == (b", 0 faults" not in output), errors.decode()
+        return output.decode()
 
     def begin_upload(self, token: str, *, pause: float = 0.3) -> HTTPConnection:
         """Half of an upload, and a pause after it."""
@@ -176,22 +175,29 @@ async def umusic(
     within: Sequence[str] = (),
     **environment: str | Path,
 ) -> Done:
-    """Runs `python -m umusic …` to its end, in a directory and with nothing of our environment;
-    `program` and `within` are as with Process."""
-    process = await asyncio.create_subprocess_exec(
-        *(*within, sys.executable, "-m", program, *args),
-        cwd=directory,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(directory),
-            **{name: str(value) for name, value in environment.items()},
-        },
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate(stdin)
+    """Runs `umusic …` to its end, in a directory and with nothing of our environment; `program` and
+    `within` are as with Process."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(directory),
+        **{name: str(value) for name, value in environment.items()},
+    }
+    words = [str(arg) for arg in args]
+    if program == "umusic" and not within:
+        command = Command(words, directory, environment, stdin)
+        status, output, errors = await asyncio.to_thread(command.end)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *(*within, sys.executable, "-m", program, *words),
+            cwd=directory,
+            env=environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate(stdin)
+        status = process.returncode or 0
     # It may name a link to whoever runs it.
     assert not leaks.tokens_in(errors.decode()), f"umusic {args[0]} told a token"
-    return Done(process.returncode or 0, output.decode(), errors.decode())
+    return Done(status, output.decode(), errors.decode())
