@@ -257,7 +257,7 @@ class DoomedFile(_RecordFile):
         """Locks the file and gives it its `.part` name back, so that the sweep looks at it should
         this be cut short. False if somebody else has the lock. A missing file is no trouble."""
         try:
-            self._file = os.open(self.final, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(self.final, os.O_RDWR | os.O_CLOEXEC)  # as in `Leftover.claim`
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.path.hardlink_to(self.final)
         except BlockingIOError:
@@ -289,7 +289,8 @@ class Leftover(_RecordFile):
     def claim(self) -> bool:
         """Locks the file; False if a live upload owns it, or it is gone. Call `release`."""
         try:
-            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            # For writing: over NFS nobody else gets an exclusive lock.
+            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
