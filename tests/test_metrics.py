@@ -3,9 +3,7 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -292,16 +290,3 @@ def test_each_alert_is_explained() -> None:
 def section(title: str) -> str:
     """A part of the papers on operations."""
     return OPERATIONS.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
-def test_prometheus_itself_takes_rules_and_configuration() -> None:
-    for command in (
-        ("check", "rules", "rules.yml"),
-        ("check", "config", "prometheus.yml"),
-        ("test", "rules", "rules.test.yml"),
-    ):
-        done = subprocess.run(
-            ["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
