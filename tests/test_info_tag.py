@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -24,12 +25,18 @@ TAG = InfoTag(
 
 
 def crc16(data: bytes) -> int:
-    """CRC-16/ARC bit by bit: polynomial 0x8005, reflected, from 0."""
+    """CRC-16/ARC: polynomial 0x8005, reflected, from 0."""
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+        crc = crc >> 8 ^ _of_byte(crc & 0xFF ^ byte)
+    return crc
+
+
+@cache
+def _of_byte(crc: int) -> int:
+    """Bit by bit."""
+    for _ in range(8):
+        crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     return crc
 
 
