@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.process import ROOT, WAV, Process
+from tests.process import WAV, Process
+from tests.warm import Command
 
 
 @pytest.fixture
@@ -110,10 +109,10 @@ def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Pa
     (directory / "media").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        result = run_serve(directory, PORT=port)
-    assert result.returncode == 1
-    assert "UMUSIC_PORT" in result.stderr
-    assert "Traceback" not in result.stderr
+        status, errors = run_serve(directory, PORT=port)
+    assert status == 1
+    assert "UMUSIC_PORT" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -128,10 +127,10 @@ def test_a_port_in_use_stops_the_start_with_a_sentence(start: Any, directory: Pa
 def test_a_wrong_setting_stops_the_start_with_a_sentence(
     directory: Path, settings: dict[str, str], words: list[str]
 ) -> None:
-    result = run_serve(directory, **{"PORT": "0", **settings})
-    assert result.returncode == 1
-    assert all(word in result.stderr for word in words)
-    assert "Traceback" not in result.stderr
+    status, errors = run_serve(directory, **{"PORT": "0", **settings})
+    assert status == 1
+    assert all(word in errors for word in words)
+    assert "Traceback" not in errors
 
 
 def await_true(condition: Callable[[], bool]) -> None:
@@ -142,15 +141,13 @@ def await_true(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def run_serve(directory: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+def run_serve(directory: Path, **settings: str) -> tuple[int, str]:
+    """Its status, and what it says."""
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
         "UMUSIC_DATA_DIR": str(directory / "data"),
         "UMUSIC_MEDIA_DIR": str(directory / "media"),
         **{f"UMUSIC_{name}": value for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "umusic", "serve"]
-    return subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60
-    )
+    status, _, errors = Command(["serve"], directory, environment, b"").end()
+    return status, errors.decode()
