@@ -351,3 +351,19 @@ def test_without_a_password_for_the_database_nothing_starts(stack: Stack, scratc
     done = subprocess.run([*COMPOSE, "config"], cwd=directory, capture_output=True, text=True)
     assert done.returncode != 0
     assert "POSTGRES_PASSWORD" in done.stderr
+
+
+def test_a_media_directory_that_is_not_there_is_not_made(scratch: Path) -> None:
+    away = scratch / "away" / "media"
+    env = {"COMPOSE_PROJECT_NAME": "umusic-test-away", "MEDIA": str(away), "APPS": "2"}
+    stack = Stack(scratch / "unmounted", env)
+    try:
+        with pytest.raises(AssertionError, match="does not exist"):
+            stack.compose("up", "-d")
+        assert not away.exists()
+        away.mkdir(parents=True)
+        # `up` says nothing of how many.
+        stack.compose("up", "-d")
+        stack.await_ready(2)
+    finally:
+        stack.compose("down", "--volumes")
