@@ -3,7 +3,8 @@
 # behind the name REPLICAS (host:port), as they come and go.
 #
 # Docker's DNS tells their addresses. nginx from 1.27.3 on asks it by itself. An older one reads its
-# servers only when it starts or reloads; so a loop asks, and has it reload, which ends no request.
+# servers only when it starts or reloads; so a loop asks, and has it reload. That ends no request, but
+# closes the connections that clients keep idle.
 set -eu
 
 ASKS_ITSELF=1.27.3

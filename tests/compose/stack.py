@@ -46,7 +46,7 @@ class Stack:
     """umusic's containers. `env` is what `.env` says beside a password."""
 
     def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
-        self.directory = directory
+        self.directory, self.env = directory, env
         self.port, self.tls_port = unused_port(), unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.password = f"secret:/@{secrets.token_hex(8)}"
