@@ -31,7 +31,7 @@ while unhealthy > /dev/null; do
 done
 
 # nginx has to know them, and to have forgotten that they did not answer while they started.
-sleep 5
+sleep 12
 # shellcheck disable=SC2086
 docker stop $old
 # shellcheck disable=SC2086

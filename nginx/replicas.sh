@@ -8,7 +8,7 @@
 set -eu
 
 ASKS_ITSELF=1.27.3
-LIMITS="max_fails=2 fail_timeout=1s"
+LIMITS="max_fails=2 fail_timeout=10s"
 
 version=$(nginx -v 2>&1 | sed 's,.*/,,; s, .*,,')
 oldest=$(printf '%s\n' "$ASKS_ITSELF" "$version" | sort -V | head -n 1)
