@@ -23,7 +23,7 @@ from tornado.web import Application
 from tests import leaks, rows
 from tests.client import Client
 from tests.front import Nginx
-from tests.process import pids
+from tests.process import Process, pids
 from tests.wavs import take
 from umusic import app as composition
 from umusic import embedded, server
@@ -162,6 +162,19 @@ def wav(tmp_path: Path) -> Path:
     path = tmp_path / "take.wav"
     path.write_bytes(take(0.3))
     return path
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Any]:
+    """Starts umusic in a process of its own, with these settings."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**settings: str) -> Process:
+            process = Process(directory, **settings)
+            stack.callback(process.close)
+            return process
+
+        yield make
 
 
 @pytest.fixture

@@ -40,6 +40,13 @@ def nginx_binary(*, of_wheel: bool = False) -> str:
     return str(next(Path(spec.origin).parent.glob("bin/*/nginx")))
 
 
+def unused_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    unused, port = bind_unused_port()
+    unused.close()
+    return port
+
+
 class Nginx:
     """One nginx in front of `upstream` (host:port), serving `media`."""
 
@@ -47,8 +54,7 @@ class Nginx:
         self, prefix: Path, *, upstream: str, media: Path, registrations: str = "1000r/s"
     ) -> None:
         prefix.mkdir(parents=True)
-        unused, self._port = bind_unused_port()
-        unused.close()
+        self._port = unused_port()
         self.error_log = prefix / "error.log"
         self._prefix = prefix
         self._render(

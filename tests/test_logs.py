@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +33,6 @@ async def fail():
     await asyncio.sleep(0.01)
 asyncio.run(fail())
 """
-
-
-@pytest.fixture
-def serving(directory: Path) -> Iterator[Any]:
-    with contextlib.ExitStack() as stack:
-
-        def start(**settings: str) -> Process:
-            process = Process(directory, **settings)
-            stack.callback(process.close)
-            return process
-
-        yield start
 
 
 def record(message: str, *args: object, **members: object) -> logging.LogRecord:
@@ -140,14 +127,14 @@ def lines_of(umusic: Process) -> list[str]:
     return log.splitlines()
 
 
-def test_a_server_that_nobody_watches_logs_json(serving: Any) -> None:
-    told = [json.loads(line) for line in lines_of(serving())]
+def test_a_server_that_nobody_watches_logs_json(start: Any) -> None:
+    told = [json.loads(line) for line in lines_of(start())]
     access = [line for line in told if line["logger"] == "umusic.access"]
     assert [line["path"] for line in access] == ["/user", "/record"]
 
 
-def test_text_can_be_had_without_a_terminal(serving: Any) -> None:
-    lines = lines_of(serving(log_format="text"))
+def test_text_can_be_had_without_a_terminal(start: Any) -> None:
+    lines = lines_of(start(log_format="text"))
     assert any("PUT /record 201" in line and "\x1b" not in line for line in lines)
 
 

@@ -1,33 +1,20 @@
 """`python -m umusic serve` as a process: start, drain, stop."""
 
-import contextlib
 import hashlib
 import json
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process import WAV, Process
+from tests.process import WAV
 from tests.warm import Command
-
-
-@pytest.fixture
-def start(directory: Path) -> Iterator[Any]:
-    with contextlib.ExitStack() as stack:
-
-        def make(**settings: str) -> Process:
-            process = Process(directory, **settings)
-            stack.callback(process.close)
-            return process
-
-        yield make
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tornado.testing import bind_unused_port
+from tests.front import unused_port
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = shlex.split(os.environ.get("COMPOSE", "docker-compose"))
@@ -178,10 +178,3 @@ def _copy_tree(directory: Path) -> None:
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-
-
-def unused_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    unused, port = bind_unused_port()
-    unused.close()
-    return port
