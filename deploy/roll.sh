@@ -1,16 +1,17 @@
 #!/bin/sh
-# A rolling restart: as many new umusics beside the old ones, of the image and the .env as they are
-# now; then the old ones are told to stop, and end their uploads. Nothing changes if the new ones do
-# not become healthy. COMPOSE: how docker compose is called.
+# A rolling restart: as many new umusics beside the old ones as .env has it (APPS), of the image and
+# the .env as they are now; then the old ones are told to stop, and end their uploads. Nothing changes
+# if the new ones do not become healthy. COMPOSE: how docker compose is called.
 set -eu
 
 wait=${ROLL_SECONDS:-120}
 old=$($COMPOSE ps -q app)
-count=$(echo "$old" | wc -w)
-[ "$count" -gt 0 ] || { echo "umusic does not run yet: make up"; exit 1; }
+[ -n "$old" ] || { echo "umusic does not run yet: make up"; exit 1; }
+count=$(sed -n "s/^APPS=[\"']*\([0-9]*\).*/\1/p" .env | tail -n 1)
+count=${APPS:-${count:-1}}
 
 $COMPOSE run --rm --no-deps migrate
-$COMPOSE up -d --no-deps --no-recreate --scale app=$((2 * count)) app
+$COMPOSE up -d --no-deps --no-recreate --scale app=$(($(echo "$old" | wc -w) + count)) app
 new=$($COMPOSE ps -q app | grep -v -F "$old")
 
 unhealthy() {
