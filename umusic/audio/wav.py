@@ -341,9 +341,10 @@ def _text(name: bytes) -> str:
 
 
 def _not_wav(head: bytes) -> str:
+    kind, form = (ascii(part.decode("latin-1")) for part in (head[:4], head[8:]))
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
-        return f"The body is not a WAV: it is a RIFF file of the kind {head[8:]!r}."
-    for magic, kind in _KINDS:
+        return f"The body is not a WAV: it is a RIFF file of the kind {form}."
+    for magic, likely in _KINDS:
         if head.startswith(magic):
-            return f"The body is not a WAV: it looks like {kind}."
-    return f"The body is not a WAV: it begins with {head[:4]!r}, not with RIFF."
+            return f"The body is not a WAV: it looks like {likely}."
+    return f"The body is not a WAV: it begins with {kind}, not with RIFF."
