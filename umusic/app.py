@@ -26,10 +26,12 @@ from umusic.metrics import Metrics
 from umusic.settings import Settings
 from umusic.web.base import BaseHandler
 from umusic.web.dialects import DOWNLOAD_PATHS, RECORD, REGISTERING, UPLOADING
+from umusic.web.docs import OpenApiHandler
 from umusic.web.errors import problem_types
 from umusic.web.library import InfoHandler, OwnRecordHandler, RecordsHandler
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
+from umusic.web.pages import PageHandler, page_files
 from umusic.web.proxies import TrustedProxies
 from umusic.web.records import RecordHandler
 from umusic.web.system import (
@@ -46,6 +48,8 @@ from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
 #: The handlers of a path by the methods they are for, each with what it needs.
 Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
 _READ = ("GET", "HEAD")
+#: What a path may have in place of its parameters; those in brackets are told the handler.
+_PARAMETERS = {"code": "([a-z0-9-]+)", "file": "([A-Za-z0-9_.-]+)", "filename": "[^/]+"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +164,14 @@ def make_app(settings: Settings, services: Services) -> Application:
     rules: list[Rule] = []
     for path, targets in _routes(settings, services).items():
         for methods, (handler, needs) in targets.items():
-            rules.append(Rule(_Route(f"{path}/?", methods), handler, {**common, **needs}))
+            rules.append(Rule(_Route(path, methods), handler, {**common, **needs}))
         allow = {"allow": ", ".join(sorted(itertools.chain(*targets)))}
-        rules.append(Rule(PathMatches(f"{path}/?"), MethodHandler, {**common, **allow}))
+        rules.append(Rule(PathMatches(_pattern(path)), MethodHandler, {**common, **allow}))
     return Application(rules, default_handler_class=NothingHandler, default_handler_args=common)
 
 
 def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
-    """The handlers by path (a regular expression, without its slash at the end) and methods, each
+    """The handlers by path (as OpenAPI writes it, without its slash at the end) and methods, each
     with what it needs. The first path that fits counts."""
     owner = {"users": services.users}
     records = {"records": services.records}
@@ -176,6 +180,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     upload = {"users": services.users, "keeper": services.keeper}
     register = {"users": services.users, "is_open": settings.registration == "open"}
     account = {**owner, **removal, "quota": settings.user_quota_bytes}
+    docs = {"files": page_files("docs")}
     ready = {"database": services.database, "media": services.media}
     table: dict[str, Targets] = {
         "/user": {(*_READ, "DELETE"): (AccountHandler, account)},
@@ -186,7 +191,10 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
         "/metrics": {_READ: (MetricsHandler, {})},
-        "/problems/([a-z0-9-]+)": {_READ: (ProblemHandler, {})},
+        "/problems/{code}": {_READ: (ProblemHandler, {})},
+        "/openapi.json": {_READ: (OpenApiHandler, {})},
+        "/docs": {_READ: (PageHandler, docs)},
+        "/docs/{file}": {_READ: (PageHandler, docs)},
     }
     for registering in REGISTERING:
         table.setdefault(registering.path, {})[("POST",)] = (
@@ -201,18 +209,26 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     for path in DOWNLOAD_PATHS:
         table[path][_READ] = (RecordHandler, download)
     # `curl -T take.wav …/record/` appends the file's name, whatever it is.
-    for path in ("/record/info", "/record/[^/]+"):
+    for path in ("/record/info", "/record/{filename}"):
         table.setdefault(path, {})[("PUT",)] = (UploadHandler, {**upload, "dialect": RECORD})
     return table
+
+
+def _pattern(path: str) -> str:
+    """The regular expression of a path, with its slash at the end or without."""
+    for parameter, pattern in _PARAMETERS.items():
+        path = path.replace(f"{{{parameter}}}", pattern)
+    return f"{path}/?"
 
 
 class _Route(Matcher):
     """A path by some of its methods."""
 
     def __init__(self, path: str, methods: tuple[str, ...]) -> None:
-        self._path = PathMatches(path)
-        self._methods = methods
+        self.path = path
+        self.methods = methods
+        self._matches = PathMatches(_pattern(path))
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """The path's arguments, if path and method are meant."""
-        return self._path.match(request) if request.method in self._methods else None
+        return self._matches.match(request) if request.method in self.methods else None

@@ -15,6 +15,11 @@ _BIDI_CONTROL = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 
+#: The same for descriptions, as ECMAScript writes it; of a user's name something can be seen.
+_UNWANTED = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+RECORD_NAME = f"^[^{_UNWANTED}]*$"
+USER_NAME = rf"^[^{_UNWANTED}]*[^\s{_UNWANTED}][^{_UNWANTED}]*$"
+
 
 def user_name(raw: str) -> str:
     """The name of a user, trimmed and normalized.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from tornado.web import HTTPError
 
 from umusic import errors, upload_errors
+from umusic.web.schemas import ProblemDetails
 
 T = TypeVar("T")
 
@@ -50,6 +51,8 @@ _TORNADO = {
 }
 
 CONTENT_TYPE = "application/problem+json"
+#: Where what a problem's `type` means is told.
+PROBLEMS = "/problems/"
 
 
 class Problem:
@@ -57,23 +60,33 @@ class Problem:
 
     def __init__(self, error: errors.UmusicError) -> None:
         self.status = status_of(type(error))
-        self.headers = {"Content-Type": CONTENT_TYPE, **_of(type(error), _HEADERS)}
-        self._members: dict[str, Any] = {
-            "type": f"/problems/{error.code}",
-            "title": http.HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": error.detail,
-            **error.members,
-        }
+        self.headers = {"Content-Type": CONTENT_TYPE, **headers_of(type(error))}
+        members: dict[str, Any] = dict(error.members)
+        self._details = ProblemDetails(
+            type=f"{PROBLEMS}{error.code}",
+            title=http.HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=error.detail,
+            **members,
+        )
 
     def body(self) -> bytes:
         """The problem details as JSON."""
-        return json.dumps(self._members, ensure_ascii=False).encode()
+        return json.dumps(self.members(), ensure_ascii=False).encode()
+
+    def members(self) -> dict[str, Any]:
+        """The problem details."""
+        return self._details.model_dump(exclude_unset=True)
 
 
 def status_of(kind: type[errors.UmusicError]) -> int:
     """The HTTP status of a class of errors."""
     return _of(kind, STATUSES)
+
+
+def headers_of(kind: type[errors.UmusicError]) -> Mapping[str, str]:
+    """The headers that a class of errors calls for."""
+    return _of(kind, _HEADERS)
 
 
 def _of(kind: type[errors.UmusicError], table: Mapping[type[errors.UmusicError], T]) -> T:

@@ -12,7 +12,7 @@ from umusic.web.base import BaseHandler
 from umusic.web.cursors import cursor_of, position_of
 from umusic.web.links import record_named
 from umusic.web.owner import OwnerHandler
-from umusic.web.schemas import Metadata, Page, Renaming, parse
+from umusic.web.schemas import Metadata, Page, PublicMetadata, Renaming, parse
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -62,9 +62,7 @@ class InfoHandler(BaseHandler):
         """Tells the metadata."""
         record = await self._records.find(*record_named(self.query))
         self.set_header("Cache-Control", "private, no-cache")
-        metadata = Metadata.of(record, self.link_of(record))
-        # Who has a link need not know who files what with whom.
-        self.reply(200, metadata.model_dump(mode="json", exclude={"uploader"}))
+        self.reply(200, PublicMetadata.of(record, self.link_of(record)))
 
     head = get
 

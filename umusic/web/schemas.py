@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from typing import Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -11,21 +11,39 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 
 from umusic.errors import InvalidField, MalformedJson
 from umusic.library.models import Record, User
+from umusic.library.names import MAX_CHARACTERS, RECORD_NAME, USER_NAME
 from umusic.web.dialects import NAME_FIELDS
 
 T = TypeVar("T")
 
+#: What `library.names` takes, as far as JSON Schema can say it.
+_UserName = WithJsonSchema(
+    {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": USER_NAME}
+)
+_RecordName = WithJsonSchema(
+    {"type": "string", "maxLength": MAX_CHARACTERS, "pattern": RECORD_NAME}
+)
+
+
+def _any_name_field(schema: dict[str, Any]) -> None:
+    """Says in a JSON Schema that the name may be in any of NAME_FIELDS."""
+    schema["properties"] = dict.fromkeys(NAME_FIELDS, schema["properties"][NAME_FIELDS[0]])
+    schema["anyOf"] = [{"required": [field]} for field in NAME_FIELDS]
+    del schema["required"]
+
 
 class Registration(BaseModel):
-    """The body of a registration: the name, as any of `dialects.NAME_FIELDS`."""
+    """The body of a registration: the name, as `name` or `username`; the first that is there
+    counts."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, json_schema_extra=_any_name_field)
 
-    name: str = Field(validation_alias=AliasChoices(*NAME_FIELDS))
+    name: Annotated[str, _UserName] = Field(validation_alias=AliasChoices(*NAME_FIELDS))
 
 
 class Renaming(BaseModel):
@@ -33,7 +51,7 @@ class Renaming(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    name: str | None
+    name: Annotated[str, _RecordName] | None
 
 
 class NewToken(BaseModel):
@@ -149,6 +167,13 @@ class Metadata(BaseModel):
         )
 
 
+class PublicMetadata(Metadata):
+    """What whoever has the link may know of a record: as Metadata, but not who files what with
+    whom."""
+
+    uploader: uuid.UUID | None = Field(exclude=True)
+
+
 class Page(BaseModel):
     """The reply of GET /records: some records, newest first, and the `cursor` of the next page."""
 
@@ -160,6 +185,27 @@ class Health(BaseModel):
     """The reply of /healthz and /readyz."""
 
     status: str
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong (RFC 9457). `detail` is the sentence to show, `type` what to go by: a path
+    that says more. The members after it are there with some types."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(pattern="^/problems/[a-z-]+$")
+    title: str
+    status: int
+    detail: str
+    field: str = Field("", description="Which field or parameter is wrong.")
+    header: str = Field("", description="Which header is wrong.")
+    algorithm: str = Field("", description="Which digest does not fit.")
+    limit: int = Field(0, description="How many, or how many bytes, are taken at most.")
+    quota: int = Field(0, description="How many bytes the library may have.")
+    left: int = Field(0, description="How many bytes it has left.")
+    record: str = Field("", description="The record that has this name.")
+    user: str = Field("", description="In whose library that is.")
+    link: str = Field("", description="The link of that record.")
 
 
 def parse(kind: type[T], json: bytes | str, *, what: str, like: str) -> T:

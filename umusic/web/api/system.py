@@ -1,0 +1,132 @@
+"""The operations about umusic itself: its health, its problems and these descriptions."""
+
+from dataclasses import replace
+
+from umusic.errors import DatabaseUnavailable, Draining, PathUnknown
+from umusic.metrics import CONTENT_TYPE as METRICS_TYPE
+from umusic.web.api.terms import (
+    IF_NONE_MATCH,
+    REVALIDATE,
+    STRING,
+    Content,
+    Header,
+    Kind,
+    Operation,
+    Parameter,
+    Reply,
+    json,
+    readable,
+)
+from umusic.web.schemas import Health
+
+_CSP = Header("Content-Security-Policy", "Nothing but umusic's own files.", STRING)
+
+
+def _told(name: str, summary: str, reply: Reply, *problems: Kind) -> Operation:
+    """An operation that tells something, and takes nothing."""
+    return Operation(
+        id=name,
+        tag="Operation",
+        summary=summary,
+        text=reply.text,
+        replies=readable(reply),
+        problems=problems,
+        parameters=(IF_NONE_MATCH,),
+    )
+
+
+def _file(name: str, summary: str, *media_types: str) -> Operation:
+    """An operation that gives a file of the page."""
+    return Operation(
+        id=name,
+        tag="Operation",
+        summary=summary,
+        text="Swagger UI, from umusic's own files.",
+        replies=readable(
+            Reply(
+                "The file.",
+                tuple(Content(kind, STRING) for kind in media_types),
+                (REVALIDATE, _CSP),
+            )
+        ),
+        parameters=(IF_NONE_MATCH,),
+    )
+
+
+_DOCS_FILE = replace(
+    _file("getDocsFile", "Get a file of that page", "text/css", "text/javascript", "image/png"),
+    problems=(PathUnknown,),
+    parameters=(
+        Parameter(
+            "file",
+            "Its name.",
+            {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"},
+            "path",
+            required=True,
+            example="docs.css",
+        ),
+        IF_NONE_MATCH,
+    ),
+)
+
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/healthz": {
+        "GET": _told(
+            "health",
+            "Tell whether the process is alive",
+            Reply("It is. Nobody else is asked.", json(Health, {"status": "ok"})),
+        )
+    },
+    "/readyz": {
+        "GET": _told(
+            "readiness",
+            "Tell whether uploads would be taken now",
+            Reply(
+                "They would: database and media directory are there.",
+                json(Health, {"status": "ready"}),
+            ),
+            Draining,
+            DatabaseUnavailable,
+        )
+    },
+    "/metrics": {
+        "GET": _told(
+            "metrics",
+            "Tell how umusic fares, for Prometheus",
+            Reply(
+                "The metrics. Not through nginx.",
+                (Content(METRICS_TYPE.partition(";")[0], STRING),),
+            ),
+        )
+    },
+    "/problems/{code}": {
+        "GET": Operation(
+            id="getProblem",
+            tag="Operation",
+            summary="Tell what a problem's type means",
+            text="`type` of a problem is a path under `/problems/`; this is what is there.",
+            replies=readable(Reply("Its status and a sentence.", (Content("text/plain", STRING),))),
+            problems=(PathUnknown,),
+            parameters=(
+                Parameter(
+                    "code",
+                    "The end of the `type`.",
+                    {"type": "string", "pattern": "^[a-z0-9-]+$"},
+                    "path",
+                    required=True,
+                    example="not-a-wav",
+                ),
+                IF_NONE_MATCH,
+            ),
+        )
+    },
+    "/openapi.json": {
+        "GET": _told(
+            "openapi",
+            "Get this description",
+            Reply("OpenAPI 3.1.", json({"type": "object"}), (REVALIDATE,)),
+        )
+    },
+    "/docs": {"GET": _file("getDocs", "Read this description in a browser", "text/html")},
+    "/docs/{file}": {"GET": _DOCS_FILE},
+}
