@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
+from tests import described
+
 #: Runs a test directly and through nginx.
 both_ways = pytest.mark.parametrize("via", ["direct", "nginx"], indirect=True)
 
@@ -61,7 +63,9 @@ class Client:
         options.setdefault("raise_error", False)
         options.setdefault("request_timeout", 60)
         options.setdefault("allow_nonstandard_methods", True)
-        return await self._http.fetch(url, **options)
+        response = await self._http.fetch(url, **options)
+        described.check(options.get("method", "GET"), response)
+        return response
 
     async def register(self, name: str = "Ann") -> Account:
         response = await self.fetch("/user", method="POST", body=json.dumps({"name": name}))

@@ -308,6 +308,8 @@ def no_surprise_in_the_log(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "expects_log(part): a warning with this text is expected")
+    config.addinivalue_line("markers", "api: takes minutes; `make api-test` runs it")
+    config.addinivalue_line("markers", "browser: needs Chromium; `make browser-test` runs it")
     config.addinivalue_line("markers", "chaos: takes minutes; `make chaos` runs it")
     config.addinivalue_line("markers", "compose: needs Docker; `make compose-test` runs it")
 

@@ -111,6 +111,8 @@ def wrong_paths() -> Iterator[Wrong]:
         yield Wrong("no such path", 404, "GET", path)
     yield Wrong("no such path", 404, "POST", "/nothing", b"x" * 1000)
     yield Wrong("no such problem", 404, "GET", "/problems/none")
+    yield Wrong("no such file", 404, "GET", "/docs/none.js")
+    yield Wrong("no such file", 404, "GET", "/docs/..%2Fdocs%2Findex.html")
 
 
 def wrong_records() -> Iterator[Wrong]:

@@ -32,9 +32,9 @@ _RecordName = WithJsonSchema(
 
 def _any_name_field(schema: dict[str, Any]) -> None:
     """Says in a JSON Schema that the name may be in any of NAME_FIELDS."""
-    schema["properties"] = dict.fromkeys(NAME_FIELDS, schema["properties"][NAME_FIELDS[0]])
-    schema["anyOf"] = [{"required": [field]} for field in NAME_FIELDS]
+    name = schema.pop("properties")[NAME_FIELDS[0]]
     del schema["required"]
+    schema["anyOf"] = [{"properties": {field: name}, "required": [field]} for field in NAME_FIELDS]
 
 
 class Registration(BaseModel):

@@ -16,7 +16,7 @@ from umusic.errors import (
 )
 from umusic.library.names import MAX_CHARACTERS
 from umusic.web.api.accounts import BEARER, OF_BEARER, OF_CHANGE
-from umusic.web.api.examples import CURSOR, INFO, METADATA, PAGE, RECORD, USER
+from umusic.web.api.examples import INFO, METADATA, PAGE, RECORD, USER
 from umusic.web.api.terms import (
     ETAG,
     IF_NONE_MATCH,
@@ -45,8 +45,8 @@ NAMED = (
     Parameter(_OWNER, "In whose library it is.", UUID, required=True, example=USER),
     Parameter(
         _OLDER_OWNER,
-        f"What some older clients call `{_OWNER}`, which they leave out.",
-        UUID,
+        f"What some older clients call `{_OWNER}`, which they leave out; else it does not count.",
+        STRING,
         deprecated=True,
     ),
 )
@@ -55,9 +55,7 @@ OF_LINK: tuple[Kind, ...] = (InvalidField, RecordUnknown, DatabaseUnavailable)
 
 _DATE = {"type": "string", "example": "Sat, 21 Nov 2026 09:21:39 GMT"}
 _CONDITIONS = (
-    Parameter(
-        "Range", "The part that is wanted, in bytes.", STRING, "header", example="bytes=0-99"
-    ),
+    Parameter("Range", "The part that is wanted, as in `bytes=0-99`.", STRING, "header"),
     Parameter("If-Range", "ETag or date: Range counts only if it is still so.", STRING, "header"),
     IF_NONE_MATCH,
     Parameter("If-Modified-Since", "304 if the file is no newer.", STRING, "header"),
@@ -116,19 +114,16 @@ _LIST = Operation(
             "limit",
             "So many records at most.",
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-            example=20,
         ),
         Parameter(
             "cursor",
-            "`next` of the page before.",
-            {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"},
-            example=CURSOR,
+            "`next` of the page before; none, or an empty one, is the first page.",
+            {"type": "string", "pattern": "^([A-Za-z0-9_-]{32})?$"},
         ),
         Parameter(
             "q",
             "A part of the name; case and accents make no difference.",
             {"type": "string", "maxLength": MAX_CHARACTERS},
-            example="take",
         ),
         IF_NONE_MATCH,
     ),

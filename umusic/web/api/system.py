@@ -90,13 +90,15 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         )
     },
     "/metrics": {
-        "GET": _told(
-            "metrics",
-            "Tell how umusic fares, for Prometheus",
-            Reply(
-                "The metrics. Not through nginx.",
-                (Content(METRICS_TYPE.partition(";")[0], STRING),),
-            ),
+        "GET": Operation(
+            id="metrics",
+            tag="Operation",
+            summary="Tell how umusic fares, for Prometheus",
+            text="Not through nginx: there it is 404.",
+            replies={
+                200: Reply("The metrics.", (Content(METRICS_TYPE.partition(";")[0], STRING),))
+            },
+            problems=(PathUnknown,),
         )
     },
     "/problems/{code}": {

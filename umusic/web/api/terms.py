@@ -49,6 +49,7 @@ class Parameter:
     schema: Mapping[str, Any]
     place: Literal["query", "path", "header"] = "query"
     required: bool = False
+    #: Swagger UI fills it in, so only what is required has one.
     example: object = None
     deprecated: bool = False
 

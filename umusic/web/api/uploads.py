@@ -36,7 +36,7 @@ from umusic.upload_errors import (
     MalformedHeader,
     TooManyOfOneUser,
 )
-from umusic.web.api.examples import LINK, METADATA, USER
+from umusic.web.api.examples import LINK, METADATA
 from umusic.web.api.terms import (
     STRING,
     UUID,
@@ -84,45 +84,43 @@ _PROBLEMS: tuple[Kind, ...] = (
     EncoderFailed,
     NoSpace,
 )
-_DIGEST = {"type": "string", "maxLength": 1000}
+#: A dictionary of byte sequences (RFC 9651), as far as it matters.
+_BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?"
+_MEMBER = f"[a-z][a-z0-9-]*=:{_BASE64}:"
+_DIGEST = {"type": "string", "pattern": f"^({_MEMBER}(, {_MEMBER})?)?$"}
 _PARAMETERS = (
     Parameter(
         "name",
         "What to call the record; else the filename of Content-Disposition or of the form's file "
         "does. Only what follows the last slash counts.",
         STRING,
-        example="take.wav",
     ),
     Parameter(
         "user_id",
         "With Bearer: in whose library to file it, if not in one's own. With `token`: whose token "
         "it is.",
         UUID,
-        example=USER,
     ),
     Parameter(
         "Idempotency-Key",
         "The same key from the same user within 24 hours gets the first reply again: who lost it "
         "can simply ask again.",
-        {"type": "string", "minLength": 1, "maxLength": 257},
+        {"type": "string", "pattern": r'^([!#-~][ -~]{0,254}|"[ !#-\[\]-~]{1,255}")$'},
         "header",
-        example="b2f1a7d0-take-1",
     ),
     Parameter(
         "Content-Digest",
-        "Digest of the body (RFC 9530), sha-256 or sha-512. If another one arrives, nothing is "
-        "kept.",
+        "Digest of the body (RFC 9530), `sha-256=:BASE64:` or sha-512. If another one arrives, "
+        "nothing is kept.",
         _DIGEST,
         "header",
-        example="sha-256=:hWBmy6Dp5xL/vvThkXBUXzUvYOQzh5bLt1jusPELxRs=:",
     ),
     Parameter("Repr-Digest", "As Content-Digest.", _DIGEST, "header"),
     Parameter(
         "Content-Disposition",
-        "Of a raw body: its filename is the record's name.",
+        'Of a raw body: its filename is the record\'s name, `attachment; filename="take.wav"`.',
         STRING,
         "header",
-        example='attachment; filename="take.wav"',
     ),
 )
 _FILE_NAME = Parameter(
