@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test chaos compose-test up down roll lint format clean
+.PHONY: run demo test api-test chaos compose-test up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -14,6 +14,9 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist worksteal
+
+api-test: $(VENV)/.dev
+	$(PY) -m pytest -m api -s
 
 chaos: $(VENV)/.dev
 	$(PY) -m pytest -m chaos -s

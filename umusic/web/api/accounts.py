@@ -76,38 +76,37 @@ def registering(dialect: Registering) -> Operation:
 
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
-    "/user": {
-        "GET": Operation(
-            id="getAccount",
-            tag="Users",
-            summary="Tell whose token it is, and how much the library holds",
-            text="Records, bytes of MP3 and seconds of sound in one's own library, and the quota.",
-            replies=readable(Reply("The account.", json(Account, ACCOUNT), (NO_STORE,))),
-            problems=OF_BEARER,
-            parameters=(IF_NONE_MATCH,),
-            security=BEARER,
-        ),
-        "DELETE": Operation(
-            id="deleteUser",
-            tag="Users",
-            summary="Remove oneself, with all records and files",
-            text="There is no way back. Links into the library are dead at once.",
-            replies={204: Reply("User, records and files are gone.", headers=(NO_STORE,))},
-            problems=(*OF_BEARER, *OF_CHANGE, RecordBusy),
-            security=BEARER,
-        ),
-    },
-    "/user/token": {
-        "POST": Operation(
-            id="renewToken",
-            tag="Users",
-            summary="Get a new token in place of the old one",
-            text="The token that asks is dead at once. There is no body.",
-            replies={200: Reply("The new token.", json(NewToken, NEW_TOKEN), (NO_STORE,))},
-            problems=(*OF_BEARER, *OF_CHANGE),
-            security=BEARER,
-        ),
-    },
+    dialect.path: {"POST": registering(dialect)} for dialect in REGISTERING
 }
-for _dialect in REGISTERING:
-    OPERATIONS.setdefault(_dialect.path, {})["POST"] = registering(_dialect)
+OPERATIONS["/user/token"] = {
+    "POST": Operation(
+        id="renewToken",
+        tag="Users",
+        summary="Get a new token in place of the old one",
+        text="The token that asks is dead at once. There is no body.",
+        replies={200: Reply("The new token.", json(NewToken, NEW_TOKEN), (NO_STORE,))},
+        problems=(*OF_BEARER, *OF_CHANGE),
+        security=BEARER,
+    )
+}
+OPERATIONS["/user"] |= {
+    "GET": Operation(
+        id="getAccount",
+        tag="Users",
+        summary="Tell whose token it is, and how much the library holds",
+        text="Records, bytes of MP3 and seconds of sound in one's own library, and the quota.",
+        replies=readable(Reply("The account.", json(Account, ACCOUNT), (NO_STORE,))),
+        problems=OF_BEARER,
+        parameters=(IF_NONE_MATCH,),
+        security=BEARER,
+    ),
+    "DELETE": Operation(
+        id="deleteUser",
+        tag="Users",
+        summary="Remove oneself, with all records and files",
+        text="There is no way back. Links into the library are dead at once.",
+        replies={204: Reply("User, records and files are gone.", headers=(NO_STORE,))},
+        problems=(*OF_BEARER, *OF_CHANGE, RecordBusy),
+        security=BEARER,
+    ),
+}

@@ -48,12 +48,8 @@ _TAGS = {
     "unchanged. New ones need none of these.",
     "Operation": "For those who run umusic, and these descriptions.",
 }
+#: Swagger UI asks for the last one first.
 _SECURITY = {
-    "Bearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The token that `POST /user` or `POST /user/token` gave.",
-    },
     "UserId": {
         "type": "apiKey",
         "in": "query",
@@ -65,6 +61,11 @@ _SECURITY = {
         "in": "query",
         "name": "token",
         "description": "As older clients upload: the user's token, together with `user_id`.",
+    },
+    "Bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token that `POST /user` or `POST /user/token` gave.",
     },
 }
 _REQUEST_ID = Header("X-Request-ID", "By which the log knows the request.", STRING)

@@ -17,6 +17,7 @@ from umusic.web.api.terms import (
     json,
     readable,
 )
+from umusic.web.pages import media_types
 from umusic.web.schemas import Health
 
 _CSP = Header("Content-Security-Policy", "Nothing but umusic's own files.", STRING)
@@ -35,7 +36,7 @@ def _told(name: str, summary: str, reply: Reply, *problems: Kind) -> Operation:
     )
 
 
-def _file(name: str, summary: str, *media_types: str) -> Operation:
+def _file(name: str, summary: str, *kinds: str) -> Operation:
     """An operation that gives a file of the page."""
     return Operation(
         id=name,
@@ -45,7 +46,7 @@ def _file(name: str, summary: str, *media_types: str) -> Operation:
         replies=readable(
             Reply(
                 "The file.",
-                tuple(Content(kind, STRING) for kind in media_types),
+                tuple(Content(kind, STRING) for kind in kinds),
                 (REVALIDATE, _CSP),
             )
         ),
@@ -54,7 +55,7 @@ def _file(name: str, summary: str, *media_types: str) -> Operation:
 
 
 _DOCS_FILE = replace(
-    _file("getDocsFile", "Get a file of that page", "text/css", "text/javascript", "image/png"),
+    _file("getDocsFile", "Get a file of that page", *media_types("docs")),
     problems=(PathUnknown,),
     parameters=(
         Parameter(

@@ -208,7 +208,7 @@ def _uploading(dialect: Uploading, method: str) -> Operation:
     return Operation(
         id=name if method == "POST" else f"{name}ByPut",
         tag=tag,
-        summary=summary if method == "POST" else f"{summary} (PUT)",
+        summary=summary if method == "POST" else f"{summary}; by PUT, as `curl -T` does",
         text=text,
         replies={
             201: Reply(
@@ -232,7 +232,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
 }
 _NAMED_PUT = replace(
     OPERATIONS[OWN.path]["PUT"],
-    summary="Send a WAV under the name in the path (PUT)",
+    summary="Send a WAV under the name in the path",
     parameters=(_FILE_NAME, *_PARAMETERS),
 )
 OPERATIONS["/record/{filename}"] = {"PUT": replace(_NAMED_PUT, id="uploadNamed")}
@@ -241,7 +241,7 @@ OPERATIONS["/record/info"] = {
     "PUT": replace(
         _NAMED_PUT,
         id="uploadNamedInfo",
-        summary="Send a WAV that is called info (PUT)",
+        summary="Send a WAV that is called info",
         parameters=_PARAMETERS,
     )
 }
