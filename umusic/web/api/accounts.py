@@ -5,6 +5,7 @@ from umusic.errors import (
     DatabaseUnavailable,
     InvalidField,
     MalformedJson,
+    MediaAway,
     RecordBusy,
     RegistrationClosed,
     TokenMissing,
@@ -106,7 +107,7 @@ OPERATIONS["/user"] |= {
         summary="Remove oneself, with all records and files",
         text="There is no way back. Links into the library are dead at once.",
         replies={204: Reply("User, records and files are gone.", headers=(NO_STORE,))},
-        problems=(*OF_BEARER, *OF_CHANGE, RecordBusy),
+        problems=(*OF_BEARER, *OF_CHANGE, RecordBusy, MediaAway),
         security=BEARER,
     ),
 }

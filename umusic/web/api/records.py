@@ -64,12 +64,12 @@ _CONDITIONS = (
 )
 _FILE_HEADERS = (
     Header("Content-Disposition", "`attachment` with the filename ID.mp3.", STRING),
-    Header("Accept-Ranges", "`bytes`.", {"const": "bytes"}),
     Header("Last-Modified", "When the record was made.", _DATE),
     Header("Repr-Digest", "SHA-256 of the whole MP3 (RFC 9530).", STRING),
     ETAG,
     REVALIDATE,
 )
+_ACCEPT_RANGES = Header("Accept-Ranges", "`bytes`.", {"const": "bytes"})
 _CONTENT_RANGE = Header("Content-Range", "Which part it is, and of how many bytes.", STRING)
 _MP3 = (Content("audio/mpeg", {"type": "string", "format": "binary"}),)
 
@@ -80,7 +80,7 @@ _DOWNLOAD = Operation(
     text="This is what links lead to. It needs no token: who has the link has the record. Behind "
     "nginx it is nginx that sends the file.",
     replies={
-        200: Reply("The MP3.", _MP3, _FILE_HEADERS),
+        200: Reply("The MP3.", _MP3, (*_FILE_HEADERS, _ACCEPT_RANGES)),
         206: Reply("The part of it that Range asks for.", _MP3, (*_FILE_HEADERS, _CONTENT_RANGE)),
         304: NOT_MODIFIED,
     },

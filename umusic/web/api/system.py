@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from umusic.errors import DatabaseUnavailable, Draining, PathUnknown
+from umusic.errors import DatabaseUnavailable, Draining, MediaAway, PathUnknown
 from umusic.metrics import CONTENT_TYPE as METRICS_TYPE
 from umusic.web.api.terms import (
     IF_NONE_MATCH,
@@ -87,6 +87,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
                 json(Health, {"status": "ready"}),
             ),
             Draining,
+            MediaAway,
             DatabaseUnavailable,
         )
     },
