@@ -16,6 +16,7 @@ FILES = {
     "docs.css": "text/css; charset=utf-8",
     "docs.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
+    "swagger-ui-bundle.js.LICENSE.txt": "text/plain; charset=utf-8",
 }
 
 

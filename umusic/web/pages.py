@@ -59,12 +59,6 @@ def page_files(directory: str) -> Mapping[str, PageFile]:
     return found
 
 
-def media_types(directory: str) -> list[str]:
-    """The media types of a page's files."""
-    types = {file.content_type.partition(";")[0] for file in page_files(directory).values()}
-    return sorted(types)
-
-
 class PageHandler(BaseHandler):
     """GET a page, or one of the files that it is made of."""
 

@@ -17,9 +17,9 @@ from umusic.web.api.terms import (
     json,
     readable,
 )
-from umusic.web.pages import media_types
 from umusic.web.schemas import Health
 
+_KINDS = ("text/html", "text/css", "text/javascript", "text/plain", "image/png")
 _CSP = Header("Content-Security-Policy", "Nothing but umusic's own files.", STRING)
 
 
@@ -55,7 +55,7 @@ def _file(name: str, summary: str, *kinds: str) -> Operation:
 
 
 _DOCS_FILE = replace(
-    _file("getDocsFile", "Get a file of that page", *media_types("docs")),
+    _file("getDocsFile", "Get a file of that page", *_KINDS),
     problems=(PathUnknown,),
     parameters=(
         Parameter(
