@@ -179,7 +179,16 @@ def wrong_json() -> Iterator[Wrong]:
 
 
 def wrong_queries() -> Iterator[Wrong]:
-    for query in ("limit=0", "limit=x", "limit=1001", "cursor=x", "cursor=%00", "q=%00", "q=%FF"):
+    for query in (
+        "limit=",
+        "limit=0",
+        "limit=x",
+        "limit=1001",
+        "cursor=x",
+        "cursor=%00",
+        "q=%00",
+        "q=%FF",
+    ):
         yield Wrong("parameter", 422, "GET", f"/records?{query}", None, BEARER)
     for method, path in [("GET", "/records"), ("GET", "/record"), ("POST", "/record")]:
         body = take(0.1) if method == "POST" else None

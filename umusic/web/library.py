@@ -43,7 +43,9 @@ class RecordsHandler(OwnerHandler):
     head = get
 
     def _limit(self) -> int:
-        text = self.query("limit") or str(DEFAULT_LIMIT)
+        text = self.query("limit")
+        if text is None:
+            return DEFAULT_LIMIT
         limit = int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidField(f"limit is a number from 1 to {MAX_LIMIT}.", field="limit")
