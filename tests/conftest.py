@@ -217,8 +217,10 @@ def services(
     io_loop.run_sync(lambda: no_token_in_the_database(running))
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
     assert not running.keeper.live, "an upload was left running"
+    assert not running.waveforms.live, "an outline was left in the making"
     assert not children("ffmpeg"), "an ffmpeg was left running"
-    assert not list(running.media.root.rglob("*.part")), "a temporary file was left"
+    for suffix in ("part", "new"):
+        assert not list(running.media.root.rglob(f"*.{suffix}")), "a temporary file was left"
 
 
 @pytest.fixture

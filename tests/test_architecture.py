@@ -21,7 +21,7 @@ FLOORS = [
     ["umusic.audio"],
     ["umusic.leaving"],
     ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
-    ["umusic.upload_errors"],
+    ["umusic.upload_errors", "umusic.waveform_errors"],
     ["umusic.errors", "umusic.logs", "umusic.metrics"],
 ]
 #: Where a library may be imported.
@@ -36,6 +36,7 @@ HOMES = {
     "typer": ("cli",),
     "rich": ("cli",),
     "prometheus_client": ("metrics",),
+    "PIL": ("audio",),
     "structlog": ("logs",),
 }
 

@@ -22,6 +22,7 @@ from umusic.library.orders import Limits
 from umusic.library.records import Records
 from umusic.library.removal import Removal
 from umusic.library.users import Users
+from umusic.library.waveforms import Waveforms
 from umusic.metrics import Metrics
 from umusic.settings import Settings
 from umusic.web.base import BaseHandler
@@ -44,6 +45,7 @@ from umusic.web.system import (
 )
 from umusic.web.uploads import UploadHandler
 from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
+from umusic.web.waveforms import PeaksHandler, WaveformHandler
 
 #: The handlers of a path by the methods they are for, each with what it needs.
 Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
@@ -70,6 +72,7 @@ class Services(Library):
     """What runs behind the handlers."""
 
     keeper: Keeper
+    waveforms: Waveforms
     lifecycle: Lifecycle
     metrics: Metrics
 
@@ -112,8 +115,16 @@ async def services(
                 file_for_others=settings.file_for_others,
             ),
         )
+        # Few, as uploads have need of the cores; but one that is long must not hold up all others.
+        helpers = max(settings.encoders // 2, 2)
+        waveforms = Waveforms(opened.media, ffmpeg, helpers, metrics)
         lifecycle = Lifecycle()
         _watch(metrics, keeper, lifecycle, opened.database)
+        metrics.watch(
+            "umusic_waveforms_running",
+            "Outlines that are being made, or wait for their turn.",
+            lambda: waveforms.live,
+        )
         try:
             yield Services(
                 database=opened.database,
@@ -124,10 +135,12 @@ async def services(
                 removal=opened.removal,
                 audit=opened.audit,
                 keeper=keeper,
+                waveforms=waveforms,
                 lifecycle=lifecycle,
                 metrics=metrics,
             )
         finally:
+            await waveforms.abort_all()
             await keeper.abort_all()
             await lifecycle.settle()
 
@@ -177,6 +190,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     records = {"records": services.records}
     removal = {"removal": services.removal}
     download = {**records, "media": services.media, "x_accel_prefix": settings.x_accel_prefix}
+    outline = {**download, "waveforms": services.waveforms}
     upload = {"users": services.users, "keeper": services.keeper}
     register = {"users": services.users, "is_open": settings.registration == "open"}
     account = {**owner, **removal, "quota": settings.user_quota_bytes}
@@ -188,6 +202,8 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/records": {_READ: (RecordsHandler, {**owner, **records})},
         "/record": {("PATCH", "DELETE"): (OwnRecordHandler, {**owner, **records, **removal})},
         "/record/info": {_READ: (InfoHandler, records)},
+        "/record/peaks": {_READ: (PeaksHandler, outline)},
+        "/record/waveform": {_READ: (WaveformHandler, outline)},
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
         "/metrics": {_READ: (MetricsHandler, {})},
@@ -209,7 +225,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     for path in DOWNLOAD_PATHS:
         table[path][_READ] = (RecordHandler, download)
     # `curl -T take.wav …/record/` appends the file's name, whatever it is.
-    for path in ("/record/info", "/record/{filename}"):
+    for path in ("/record/info", "/record/peaks", "/record/waveform", "/record/{filename}"):
         table.setdefault(path, {})[("PUT",)] = (UploadHandler, {**upload, "dialect": RECORD})
     return table
 

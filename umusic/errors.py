@@ -307,6 +307,7 @@ class EncoderFailed(Unavailable):
     """The MP3 encoder failed; nothing was kept. Please try again."""
 
     code = "encoder-failed"
+    complained = False
 
 
 class OutOfResources(Unavailable):

@@ -32,6 +32,7 @@ _UPLOAD_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3
 _UPLOAD_BYTES = tuple(4**power for power in range(8, 18))
 _LAG_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _ENCODE_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_OUTLINE_SECONDS = (0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60, 300)
 _WAIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -54,6 +55,7 @@ class Metrics:
         self._make_requests()
         self._make_uploads()
         self._make_encoders()
+        self._make_waveforms()
         # From the start on, so that the first one is a rise that `increase()` sees.
         for code in problems:
             self._problems.labels(code)
@@ -148,6 +150,24 @@ class Metrics:
             registry=self._registry,
         )
 
+    def _make_waveforms(self) -> None:
+        self._outline_seconds = Histogram(
+            "umusic_waveform_seconds",
+            "Time that the making of an outline takes, once it is its turn.",
+            ["kind"],
+            buckets=_OUTLINE_SECONDS,
+            registry=self._registry,
+        )
+        self._outlines_failed = Counter(
+            "umusic_waveforms_failed_total",
+            "Outlines that could not be made.",
+            ["kind"],
+            registry=self._registry,
+        )
+        for kind in ("peaks", "picture"):
+            self._outline_seconds.labels(kind)
+            self._outlines_failed.labels(kind)
+
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Adds a gauge; `read` is called whenever somebody looks, and has to be quick."""
         Gauge(name, text, registry=self._registry).set_function(read)
@@ -203,3 +223,14 @@ class Metrics:
             self._segments_failed.inc()
             raise
         self._encode_seconds.observe(time.monotonic() - began)
+
+    @contextlib.contextmanager
+    def outlining(self, kind: str) -> Iterator[None]:
+        """Measures the making of an outline; one that is cancelled does not count."""
+        began = time.monotonic()
+        try:
+            yield
+        except Exception:
+            self._outlines_failed.labels(kind).inc()
+            raise
+        self._outline_seconds.labels(kind).observe(time.monotonic() - began)

@@ -114,11 +114,13 @@ async def _drain(
     else:
         server.stop()
     running.keeper.drain()
+    running.waveforms.drain()
     left = max(end - asyncio.get_running_loop().time(), 0)
     if lifecycle.requests:
         log.info("%d running requests get %.3g s to end", lifecycle.requests, left)
     await lifecycle.idle(left)
     await lifecycle.refuse_waiting(Draining())
+    await running.waveforms.abort_all()
     await running.keeper.abort_all()
     await lifecycle.idle(_FAREWELL_SECONDS)
     await server.close_all_connections()

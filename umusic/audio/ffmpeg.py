@@ -87,6 +87,24 @@ def encode_args(
     ]
 
 
+def peaks_args(binary: Path, window: int) -> list[str]:
+    """The command line that decodes an MP3 from stdin and writes to stdout, for each `window`
+    samples per channel, the lowest and the highest sample of all channels: `….Min_level=` and
+    `….Max_level=`, of which 1.0 is full scale, each on a line of its own. No sound leaves it."""
+    filters = (
+        f"asetnsamples=n={window}:p=0",
+        # These two measures alone go a short way within the filter.
+        "astats=metadata=1:reset=1:measure_perchannel=none:measure_overall=Min_level+Max_level",
+        "ametadata=mode=print:file=-",
+    )
+    return [
+        str(binary),
+        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-xerror"),
+        *("-protocol_whitelist", "pipe", "-threads", "1", "-f", "mp3", "-i", "pipe:0"),
+        *("-map", "0:a:0", "-af", ",".join(filters), "-f", "null", "-"),
+    ]
+
+
 def _demuxer(wav: WavFormat) -> list[str]:
     if wav.adpcm:
         return ["-f", "wav"]

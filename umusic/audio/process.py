@@ -24,7 +24,7 @@ async def run(
 
     Raises:
         EncoderFailed: it could not be started, failed, complained, or was too slow. The log has its
-            own words.
+            own words. `complained` if it ended by itself: then what it was given may be to blame.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -58,7 +58,9 @@ async def run(
     # Exit 0 proves little: words on stderr count as failure as well.
     if process.returncode or said:
         log.error("ffmpeg failed with status %s: %s", process.returncode, said or "(no message)")
-        raise EncoderFailed
+        failed = EncoderFailed()
+        failed.complained = process.returncode is None or process.returncode >= 0
+        raise failed
 
 
 def _restrain(pid: int, limits: dict[int, int]) -> None:

@@ -49,6 +49,8 @@ async def _check(opened: Library, *, repair: bool, deep: bool) -> int:
             repaired += done
             outcome = (" - repaired" if done else " - not repaired") if repair else ""
             out.print(f"{finding.user_id}/{finding.record_id}: {finding.fault}{outcome}")
+        if repair:
+            await opened.audit.tidy()
         checked = int(progress.tasks[task].completed)
     end = f", {repaired:,} repaired" if repair else ""
     out.print(f"{checked:,} records checked, {found:,} faults found{end}.")

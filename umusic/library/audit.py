@@ -71,6 +71,7 @@ class Audit:
                 swept += await self._sweep_file(file)
             except OSError:
                 log.exception("a file that a crash had left could not be swept")
+        await self.tidy(user_id)
         if swept:
             log.warning("swept the files of %d records that a crash had left", swept)
         return swept
@@ -119,7 +120,13 @@ class Audit:
             await asyncio.to_thread(self._lost_and_found.add_row, row)
             await self._records.remove(user_id, [record_id])
         await asyncio.to_thread(self._lost_and_found.add_file, path)
+        await asyncio.to_thread(self._media.derived(user_id, record_id).discard_orphan)
         return True
+
+    async def tidy(self, user_id: uuid.UUID | None = None) -> None:
+        """Removes what was made of files that are gone, in one library or in all: it can be made
+        again."""
+        await asyncio.to_thread(self._media.drop_orphans, user_id)
 
     async def _check_rows(
         self, deep: bool, on_record: Callable[[], None]

@@ -9,7 +9,7 @@ import os
 import uuid
 from pathlib import Path
 
-from umusic.library.media import sync_directory
+from umusic.library.files import sync_directory
 
 DIRECTORY = "lost-and-found"
 

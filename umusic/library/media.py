@@ -4,6 +4,7 @@ All functions block and belong on a thread. A file is only ever published whole:
 `.part`, synced, linked to its final name, its directory synced. The `.part` name goes only after
 the row is committed, and comes back before the row is deleted. So a `.part` marks all that a crash
 may have left, and an `.mp3` alone is never swept. Whoever makes one holds a lock on it meanwhile.
+What has been made of an MP3 (`derived`) goes with it.
 """
 
 import contextlib
@@ -16,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from umusic.errors import MediaAway, NoSpace, StartError, out_of_room
+from umusic.errors import MediaAway, NoSpace, StartError
+from umusic.library.derived import Derived, record_of
+from umusic.library.files import as_uuid, sync_directory, writing
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ class Media:
             NoSpace: the volume is full; MediaAway: it is not there, or fails.
         """
         self.check_mounted()
-        with _writing():
+        with writing():
             return PartFile(self.root, user_id, record_id)
 
     def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
@@ -120,10 +123,21 @@ class Media:
         except FileNotFoundError:
             return None
 
+    def derived(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Derived:
+        """What has been made of a record's file, and may be."""
+        return Derived(self.root, user_id, record_id)
+
+    def drop_orphans(self, user_id: uuid.UUID | None = None) -> None:
+        """Removes what was made of files that are gone, of one user or of all, and what is left of
+        makings that were cut short."""
+        for user, entry in self._entries(user_id):
+            if record := record_of(entry.name):
+                self.derived(user, record).drop_orphan(entry.name)
+
     def settled(self) -> Iterator[tuple[uuid.UUID, uuid.UUID]]:
         """All settled files, one at a time, as user and record, in no order."""
         for user, entry in self._entries():
-            record = _uuid(entry.name.removesuffix(".mp3"))
+            record = as_uuid(entry.name.removesuffix(".mp3"))
             if record and entry.name == f"{record}.mp3" and self.is_settled(user, record):
                 yield user, record
 
@@ -136,7 +150,7 @@ class Media:
     def leftovers(self, user_id: uuid.UUID | None = None) -> Iterator["Leftover"]:
         """All `.part` files, of one user or of all, one at a time, also those of live uploads."""
         for user, entry in self._entries(user_id):
-            record = _uuid(entry.name.removeprefix(".").removesuffix(".part"))
+            record = as_uuid(entry.name.removeprefix(".").removesuffix(".part"))
             named = record and entry.name == f".{record}.part"
             if record and named and entry.is_file(follow_symlinks=False):
                 yield self.leftover(user, record)
@@ -162,7 +176,7 @@ class Media:
     def _users(self) -> Iterator[uuid.UUID]:
         with os.scandir(self.root) as entries:
             for entry in entries:
-                user = _uuid(entry.name)
+                user = as_uuid(entry.name)
                 if user and entry.name == str(user) and entry.is_dir(follow_symlinks=False):
                     yield user
 
@@ -174,6 +188,7 @@ class _RecordFile:
         self._directory = root / str(user_id)
         self.path = self._directory / f".{record_id}.part"
         self.final = self._directory / f"{record_id}.mp3"
+        self._derived = Derived(root, user_id, record_id)
         self._file = -1
 
     def settle(self) -> None:
@@ -188,6 +203,7 @@ class _RecordFile:
         try:
             # The .part last: it is what marks the other for the sweep, should this be cut short.
             self.final.unlink(missing_ok=True)
+            self._derived.discard()
             self.path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
@@ -221,7 +237,7 @@ class PartFile(_RecordFile):
         Raises:
             NoSpace, OutOfResources, MediaAway: it cannot be. Call `discard`.
         """
-        with _writing():
+        with writing():
             os.utime(self._file, (modified, modified))
             stored = _measure(self._file)
             os.fsync(self._file)
@@ -301,29 +317,12 @@ class Leftover(_RecordFile):
         return self.final.exists()
 
 
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Turns what the system says into errors of ours."""
-    try:
-        with out_of_room():
-            yield
-    except OSError as exc:
-        raise MediaAway from exc
-
-
 def _identity(directory: Path) -> tuple[int, int] | None:
     try:
         found = directory.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def _measure(file: int) -> Stored:
@@ -333,12 +332,3 @@ def _measure(file: int) -> Stored:
         digest.update(block)
         size += len(block)
     return Stored(size, digest.digest())
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes durable which names there are in a directory."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

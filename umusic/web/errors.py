@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tornado.web import HTTPError
 
-from umusic import errors, upload_errors
+from umusic import errors, upload_errors, waveform_errors
 from umusic.web.schemas import ProblemDetails
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     upload_errors.KeyInUse: {"Retry-After": "2"},
     upload_errors.TooManyRequests: {"Retry-After": "5"},
+    waveform_errors.WaveformPending: {"Retry-After": "2"},
     errors.Unavailable: {"Retry-After": "5"},
 }
 

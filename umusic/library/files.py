@@ -1,0 +1,36 @@
+"""What all that is done with files in the media directory has in common. All of it blocks."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from umusic.errors import MediaAway, out_of_room
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turns what the system says into errors of ours: NoSpace, OutOfResources, MediaAway."""
+    try:
+        with out_of_room():
+            yield
+    except OSError as exc:
+        raise MediaAway from exc
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes durable which names there are in a directory."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def as_uuid(text: str) -> uuid.UUID | None:
+    """The UUID that `text` is; None if it is none."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
