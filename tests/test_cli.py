@@ -158,6 +158,10 @@ class TestCheck:
         shutil.copy(kept, stray)
         part = kept.with_name(f".{uuid.uuid4()}.part")
         part.write_bytes(b"x")
+        # Is no fault, as it can be made again.
+        orphan = kept.with_name(f"{uuid.uuid4()}.waveform")
+        orphan.mkdir()
+        (orphan / "peaks.json").write_bytes(b"{}")
         faults = {
             f"{user.id}/{missing.stem}: the file is missing",
             f"{user.id}/{longer.stem}: the file has a wrong size",
@@ -175,6 +179,7 @@ class TestCheck:
         assert done.status == 0
         end = "4 records checked, 5 faults found, 5 repaired."
         assert set(done.output.splitlines()) == {*(f"{fault} - repaired" for fault in deep), end}
+        assert not orphan.exists()
         done = await run("check", "--deep")
         assert (done.status, done.output) == (0, "1 records checked, 0 faults found.\n")
         listed = as_json(await client.fetch("/records", headers=user.bearer))

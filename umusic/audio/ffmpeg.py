@@ -87,11 +87,14 @@ def encode_args(
     ]
 
 
-def peaks_args(binary: Path, window: int) -> list[str]:
-    """The command line that decodes an MP3 from stdin and writes to stdout, for each `window`
-    samples per channel, the lowest and the highest sample of all channels: `….Min_level=` and
-    `….Max_level=`, of which 1.0 is full scale, each on a line of its own. No sound leaves it."""
+def peaks_args(binary: Path, samples: int, window: int) -> list[str]:
+    """The command line that decodes an MP3 of so many samples per channel from stdin and writes to
+    stdout, for each `window` of them, the lowest and the highest sample of all channels:
+    `….Min_level=` and `….Max_level=`, each on a line of its own, with 1.0 as full scale. No sound
+    leaves it."""
     filters = (
+        # From a pipe the end is not cut to what the LAME tag tells, only the start is.
+        f"atrim=end_sample={samples}",
         f"asetnsamples=n={window}:p=0",
         # These two measures alone go a short way within the filter.
         "astats=metadata=1:reset=1:measure_perchannel=none:measure_overall=Min_level+Max_level",

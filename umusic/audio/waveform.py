@@ -99,7 +99,7 @@ async def measure(ffmpeg: Path, mp3: int, *, samples: int, sample_rate: int) -> 
     with contextlib.closing(output):
         try:
             await process.run(
-                peaks_args(ffmpeg, window),
+                peaks_args(ffmpeg, samples, window),
                 stdin=mp3,
                 stdout=output.fd,
                 limits=bounds,
