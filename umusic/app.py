@@ -26,6 +26,7 @@ from umusic.library.waveforms import Waveforms
 from umusic.metrics import Metrics
 from umusic.settings import Settings
 from umusic.web.base import BaseHandler
+from umusic.web.cors import Cors
 from umusic.web.dialects import DOWNLOAD_PATHS, RECORD, REGISTERING, UPLOADING
 from umusic.web.docs import OpenApiHandler
 from umusic.web.errors import problem_types
@@ -172,6 +173,7 @@ def make_app(settings: Settings, services: Services) -> Application:
         "metrics": services.metrics,
         "proxies": proxies,
         "links": Links(public_url, proxies),
+        "cors": Cors(settings.cors_origins),
         "body_timeout": settings.body_timeout,
     }
     rules: list[Rule] = []

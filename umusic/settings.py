@@ -7,9 +7,11 @@ variable.
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_config_path
@@ -28,6 +30,9 @@ PREFIX = "UMUSIC_"
 ENV_FILE = ".env"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: A name or an address; what is not ASCII a browser writes as xn--….
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 #: Bit rates of MPEG-1 Layer III in kbit/s (ISO 11172-3, table of 2.4.2.3).
 Bitrate = Literal[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
@@ -51,6 +56,25 @@ def _bare_url(value: HttpUrl | None) -> HttpUrl | None:
     if value is not None and (value.query or value.fragment or value.username or value.password):
         raise ValueError("write it without ? and #, user and password")
     return value
+
+
+def _origin(value: str) -> str:
+    """As a browser writes it: its own host in small letters, no default port, no slash."""
+    if value == "*":
+        return value
+    try:
+        parts = urlsplit(value.lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    host = parts.hostname or ""
+    bare = f"{parts.scheme}://{parts.netloc}"
+    known = parts.scheme in ("http", "https") and _HOST.fullmatch(host)
+    plain = parts.username is None and not bare.endswith(":")
+    if not known or not plain or value.lower().rstrip("/") != bare:
+        raise ValueError(f"write {value!r} as scheme://host[:port], like https://music.example.org")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return bare.removesuffix(f":{port}") if port == default else bare
 
 
 def _sendable(value: str | None) -> str | None:
@@ -82,6 +106,9 @@ def cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return bound
 
 
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
 class Settings(BaseSettings):
     """What an operator can set, each as UMUSIC_<NAME> in the environment or in `.env`."""
 
@@ -109,6 +136,8 @@ class Settings(BaseSettings):
     )
     #: Set: downloads are answered with X-Accel-Redirect below this path.
     x_accel_prefix: Annotated[str | None, AfterValidator(_slashed)] = None
+    #: Origins whose pages may ask umusic from a browser; "*" is all. Unset: none.
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     #: Unset: the binary of the imageio-ffmpeg wheel.
     ffmpeg: Path | None = None
     mp3_quality: Literal["V0", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9"] = "V2"

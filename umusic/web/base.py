@@ -8,7 +8,7 @@ import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,6 +29,7 @@ from umusic.errors import (
     UmusicError,
 )
 from umusic.library.models import Record
+from umusic.web.cors import Cors
 from umusic.web.errors import Problem, as_umusic_error, status_of
 from umusic.web.framing import Framing, check_expectation, check_query
 from umusic.web.lifecycle import Lifecycle
@@ -59,12 +60,16 @@ class BaseHandler(TracedHandler):
     # Tornado refuses unknown methods before `prepare`, with the body unread.
     SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, UNKNOWN_METHOD)
     framing = Framing(length=None, chunked=False)
+    _cors_headers: Mapping[str, str] = MappingProxyType({})
 
     def initialize(  # type: ignore[override]
-        self, lifecycle: Lifecycle, links: Links, body_timeout: float, **tracing: Any
+        self, lifecycle: Lifecycle, links: Links, cors: Cors, body_timeout: float, **tracing: Any
     ) -> None:
         """Takes what every handler needs; `body_timeout` in seconds."""
         super().initialize(**tracing)
+        self.cors = cors
+        self._cors_headers = cors.headers(self.request)
+        self.set_headers_of(self._cors_headers)
         self.lifecycle = lifecycle
         self.links = links
         self._pace = Pace(body_timeout)
@@ -97,6 +102,8 @@ class BaseHandler(TracedHandler):
         super().set_default_headers()
         self.set_header("Server", "umusic")
         self.set_header("X-Content-Type-Options", "nosniff")
+        # None when Tornado's constructor calls this, before `initialize`.
+        self.set_headers_of(self._cors_headers)
 
     async def prepare(self) -> None:
         # This task is the request's alone.
@@ -185,6 +192,11 @@ class BaseHandler(TracedHandler):
         self.set_header("Content-Length", len(body))
         self.write(body)
 
+    def set_headers_of(self, headers: Mapping[str, str]) -> None:
+        """Sets all of the headers."""
+        for name, value in headers.items():
+            self.set_header(name, value)
+
     def write_problem(self, error: UmusicError) -> None:
         """Answers with problem details; does not finish."""
         if isinstance(error, RecordNameTaken) and "record" in error.members:
@@ -197,8 +209,7 @@ class BaseHandler(TracedHandler):
         problem = Problem(error)
         body = problem.body()
         self.set_status(problem.status)
-        for name, value in problem.headers.items():
-            self.set_header(name, value)
+        self.set_headers_of(problem.headers)
         self.set_header("Content-Length", len(body))
         self.write(body)
 

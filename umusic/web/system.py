@@ -80,7 +80,8 @@ class NothingHandler(BaseHandler):
 
 
 class MethodHandler(BaseHandler):
-    """Where there is something, but not by this method: 405 with Allow (RFC 9110, 15.5.6)."""
+    """Where there is something, but not by this method: 405 with Allow (RFC 9110, 15.5.6). But a
+    browser that asks with OPTIONS what a page of another site may do is answered."""
 
     def initialize(self, allow: str, **common: Any) -> None:  # type: ignore[override]
         """`allow` lists the methods that the path takes."""
@@ -92,4 +93,11 @@ class MethodHandler(BaseHandler):
         self.set_header("Allow", self._allow)
 
     async def admit(self) -> None:
-        raise MethodUnknown(f"This path takes {self._allow}.")
+        permission = self.cors.preflight(self.request, self._allow)
+        if permission is None:
+            raise MethodUnknown(f"This path takes {self._allow}.")
+        self.set_headers_of(permission)
+
+    def options(self, *args: str) -> None:
+        """Answers a browser that may go on."""
+        self.set_status(204)
