@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test api-test chaos compose-test up down roll lint format clean
+.PHONY: run demo test api-test chaos browser-test screenshots compose-test up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -20,6 +20,12 @@ api-test: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	$(PY) -m pytest -m chaos -s
+
+browser-test: $(VENV)/.dev
+	$(PY) -m pytest -m browser -s
+
+screenshots: $(VENV)/.dev
+	$(PY) -m tests.browser.screenshots docs/screenshots
 
 compose-test: $(VENV)/.dev
 	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m compose -s

@@ -27,7 +27,7 @@ def main() -> None:
     with running() as stack:
         user = ask(f"{stack.direct}/user", stack.token)[0]["id"]
         with embedded.postgres(stack.scratch / "data", share=True) as url:
-            asyncio.run(fill(url, user))
+            asyncio.run(fill(url, user, RECORDS))
         positions = {"page 1": f"{stack.direct}/records?limit={LIMIT}"}
         cursor = None
         for _ in range(RECORDS // LIMIT - 1):
@@ -55,10 +55,10 @@ def ask(url: str, token: str) -> tuple[dict[str, str], float]:
     return json.loads(body), time.perf_counter() - began
 
 
-async def fill(url: str, user: str) -> None:
+async def fill(url: str, user: str, records: int) -> None:
     """Adds the rows."""
     database = Database(url)
-    await add_rows(database, user, RECORDS)
+    await add_rows(database, user, records)
     await database.close()
 
 

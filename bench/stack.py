@@ -85,7 +85,7 @@ def running(**settings: str) -> Iterator[Stack]:
             direct = found[0]
             nginx = Nginx(scratch / "nginx", upstream=direct.removeprefix("http://"), media=media)
             with nginx.running():
-                yield Stack(direct, nginx.url, process.pid, scratch, _register(direct))
+                yield Stack(direct, nginx.url, process.pid, scratch, register(direct))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
@@ -133,7 +133,8 @@ def _encode(cut: list[str], wav: Path, mp3: Path) -> list[str]:
     ]
 
 
-def _register(base: str) -> str:
-    request = urllib.request.Request(f"{base}/user", data=b'{"name": "bench"}')
+def register(base: str, name: str = "bench") -> str:
+    """The token of a new user."""
+    request = urllib.request.Request(f"{base}/user", data=json.dumps({"name": name}).encode())
     with urllib.request.urlopen(request) as reply:
         return str(json.load(reply)["token"])

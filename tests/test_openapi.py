@@ -128,18 +128,24 @@ class TestEveryReplyThatIsPromised:
             ("PATCH", "/record"): [(f"/record{named}", me.bearer, b'{"name": "x"}')],
             ("DELETE", "/record"): [(f"/record{doomed}", me.bearer)],
             ("PUT", "/record/info"): [("/record/info", *wav)],
+            ("PUT", "/record/peaks"): [("/record/peaks", *wav)],
+            ("PUT", "/record/waveform"): [("/record/waveform", *wav)],
             ("PUT", "/record/{filename}"): [("/record/take.wav", *wav)],
             ("GET", "/healthz"): [("/healthz", {})],
             ("GET", "/readyz"): [("/readyz", {})],
             ("GET", "/metrics"): [("/metrics", {})],
             ("GET", "/problems/{code}"): [("/problems/not-a-wav", {})],
             ("GET", "/openapi.json"): [("/openapi.json", {})],
+            ("GET", "/"): [("/", {})],
+            ("GET", "/static/{file}"): [("/static/page.css", {}), ("/static/icon.svg", {})],
             ("GET", "/docs"): [("/docs", {})],
             ("GET", "/docs/{file}"): [("/docs/docs.css", {}), ("/docs/docs.js", {})],
         }
         for path in ("/record", "/audiotrack"):
             for method in ("GET", "HEAD"):
                 requests[method, path] = [(path + named, {}), (path + named, part)]
+        for path in ("/record/peaks", "/record/waveform"):
+            requests["GET", path] = [(path + named, {}), (path + named, part)]
         for path in ("/record", "/audio", "/users/wav", "/audiotrack"):
             kind, body = form({}, take(0.1), filename=path[1:])
             requests["POST", path] = [(path, {**me.bearer, "Content-Type": kind}, body)]

@@ -20,6 +20,7 @@ LIMIT = 60_000
 QUOTA = 70_000
 UPLOADS = ["/record", "/audio", "/users/wav", "/audiotrack"]
 DOWNLOADS = ["/record", "/audiotrack"]
+FILES = [*DOWNLOADS, "/record/peaks", "/record/waveform"]
 REGISTRATIONS = ["/user", "/users"]
 #: What each path takes.
 METHODS = {
@@ -29,10 +30,14 @@ METHODS = {
     "/records": {"GET", "HEAD"},
     "/record": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
     "/record/info": {"GET", "HEAD", "PUT"},
+    "/record/peaks": {"GET", "HEAD", "PUT"},
+    "/record/waveform": {"GET", "HEAD", "PUT"},
     "/record/take.wav": {"PUT"},
     "/audio": {"POST", "PUT"},
     "/users/wav": {"POST", "PUT"},
     "/audiotrack": {"GET", "HEAD", "POST", "PUT"},
+    "/": {"GET", "HEAD"},
+    "/static/page.css": {"GET", "HEAD"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
     "/problems/not-a-wav": {"GET", "HEAD"},
@@ -103,21 +108,23 @@ def wrong_methods() -> Iterator[Wrong]:
             if method not in methods:
                 body = b"{}" if method in ("POST", "PUT", "PATCH") else None
                 yield Wrong("wrong method", 405, method, path, body, BEARER)
-                yield Wrong("wrong method", 405, method, f"{path}/", body, BEARER)
+                if path != "/":
+                    yield Wrong("wrong method", 405, method, f"{path}/", body, BEARER)
 
 
 def wrong_paths() -> Iterator[Wrong]:
-    for path in ("/", "/nothing", "/record/a/b", "/users/wav/x", "/User", "//record", "/problems"):
+    for path in ("/nothing", "/record/a/b", "/users/wav/x", "/User", "//record", "/problems"):
         yield Wrong("no such path", 404, "GET", path)
     yield Wrong("no such path", 404, "POST", "/nothing", b"x" * 1000)
     yield Wrong("no such problem", 404, "GET", "/problems/none")
-    yield Wrong("no such file", 404, "GET", "/docs/none.js")
+    for page in ("docs", "static"):
+        yield Wrong("no such file", 404, "GET", f"/{page}/none.js")
     yield Wrong("no such file", 404, "GET", "/docs/..%2Fdocs%2Findex.html")
 
 
 def wrong_records() -> Iterator[Wrong]:
     for method, path in [
-        *[("GET", path) for path in (*DOWNLOADS, "/record/info")],
+        *[("GET", path) for path in (*FILES, "/record/info")],
         ("PATCH", "/record"),
         ("DELETE", "/record"),
     ]:
@@ -141,7 +148,7 @@ def wrong_records() -> Iterator[Wrong]:
         body = b'{"name": "new"}' if method == "PATCH" else None
         foreign = {"Authorization": "Bearer STRANGER"}
         yield Wrong("another's record", 403, method, "/record?RECORD", body, foreign)
-    for path in DOWNLOADS:
+    for path in FILES:
         beyond = {"Range": "bytes=99999999-"}
         yield Wrong("range beyond the end", 416, "GET", f"{path}?RECORD", None, beyond)
         yield Wrong("If-Match", 412, "GET", f"{path}?RECORD", None, {"If-Match": '"x"'})
@@ -190,6 +197,8 @@ def wrong_queries() -> Iterator[Wrong]:
         "q=%FF",
     ):
         yield Wrong("parameter", 422, "GET", f"/records?{query}", None, BEARER)
+    for query in ("width=15", "width=4097", "height=x", "height=1025", "width=%FF"):
+        yield Wrong("parameter", 422, "GET", f"/record/waveform?RECORD&{query}")
     for method, path in [("GET", "/records"), ("GET", "/record"), ("POST", "/record")]:
         body = take(0.1) if method == "POST" else None
         long = f"{path}?x={'y' * 8200}"
@@ -288,7 +297,10 @@ class TestTheMatrix:
         assert not faults, "\n".join(faults)
         account = as_json(await client.fetch("/user", headers=self.bearer))
         assert account["records"] == 2
-        assert len(list(services.media.root.rglob("*.*"))) == 2
+        # The record that is looked at has an outline as well.
+        names = {path.suffix for path in services.media.root.rglob("*.*")}
+        assert names == {".mp3", ".waveform", ".json", ".png"}
+        assert len(list(services.media.root.rglob("*.mp3"))) == 2
 
     async def inhabit(self, client: Client) -> dict[str, str]:
         me, other = await client.register("me"), await client.register("other")

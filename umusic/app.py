@@ -197,8 +197,11 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     register = {"users": services.users, "is_open": settings.registration == "open"}
     account = {**owner, **removal, "quota": settings.user_quota_bytes}
     docs = {"files": page_files("docs")}
+    page = {"files": page_files("page"), "csp": {"media-src": "'self'"}}
     ready = {"database": services.database, "media": services.media}
     table: dict[str, Targets] = {
+        "/": {_READ: (PageHandler, page)},
+        "/static/{file}": {_READ: (PageHandler, page)},
         "/user": {(*_READ, "DELETE"): (AccountHandler, account)},
         "/user/token": {("POST",): (TokenHandler, owner)},
         "/records": {_READ: (RecordsHandler, {**owner, **records})},
@@ -236,7 +239,7 @@ def _pattern(path: str) -> str:
     """The regular expression of a path, with its slash at the end or without."""
     for parameter, pattern in _PARAMETERS.items():
         path = path.replace(f"{{{parameter}}}", pattern)
-    return f"{path}/?"
+    return f"{path.rstrip('/')}/?"
 
 
 class _Route(Matcher):

@@ -1,37 +1,18 @@
 """/docs in a real browser: all operations are shown, and can be tried out with a token."""
 
-import shutil
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.process import Process
+from tests.browser.conftest import Site
 from umusic.web.api.operations import OPERATIONS
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def umusic(start: Any) -> Process:
-    process: Process = start()
-    return process
-
-
-@pytest.fixture
-def page(browser: Browser, umusic: Process) -> Iterator[Page]:
+def page(browser: Browser, site: Site) -> Iterator[Page]:
     """The page, with all operations shown. Whatever it complains of fails the test, violations of
     its Content-Security-Policy included."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -40,7 +21,7 @@ def page(browser: Browser, umusic: Process) -> Iterator[Page]:
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("requestfailed", lambda request: complaints.append(request.url))
-    opened.goto(f"http://127.0.0.1:{umusic.port}/docs")
+    opened.goto(f"{site.url}/docs")
     opened.locator(".opblock").first.wait_for()
     yield opened
     opened.close()
@@ -79,8 +60,8 @@ def test_without_a_token_the_problem_is_shown(page: Page) -> None:
     assert "/problems/token-missing" in body
 
 
-def test_with_a_token_one_sees_ones_own_account(page: Page, umusic: Process) -> None:
-    authorize(page, umusic.register("Ann"))
+def test_with_a_token_one_sees_ones_own_account(page: Page, site: Site) -> None:
+    authorize(page, site.umusic.register("Ann"))
     status, body = try_out(page, "Users-getAccount")
     assert status == "200"
     assert '"name": "Ann"' in body

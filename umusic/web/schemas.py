@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -179,6 +179,20 @@ class Page(BaseModel):
 
     items: list[Metadata]
     next: str | None
+
+
+class Outline(BaseModel):
+    """The reply of GET /record/peaks, in the form of audiowaveform's JSON, version 2: `data` has
+    `length` pairs of a lowest and a highest sample of `bits` bits, each of `samples_per_pixel`
+    samples at `sample_rate` Hz."""
+
+    version: Literal[2]
+    channels: Literal[1]
+    sample_rate: int
+    samples_per_pixel: int
+    bits: Literal[8]
+    length: int
+    data: list[Annotated[int, Field(ge=-128, le=127)]]
 
 
 class Health(BaseModel):

@@ -54,7 +54,8 @@ NAMED = (
 OF_LINK: tuple[Kind, ...] = (InvalidField, RecordUnknown, DatabaseUnavailable)
 
 _DATE = {"type": "string", "example": "Sat, 21 Nov 2026 09:21:39 GMT"}
-_CONDITIONS = (
+#: Headers by which a part is asked for, or only what is new.
+CONDITIONS = (
     Parameter("Range", "The part that is wanted, as in `bytes=0-99`.", STRING, "header"),
     Parameter("If-Range", "ETag or date: Range counts only if it is still so.", STRING, "header"),
     IF_NONE_MATCH,
@@ -69,8 +70,8 @@ _FILE_HEADERS = (
     ETAG,
     REVALIDATE,
 )
-_ACCEPT_RANGES = Header("Accept-Ranges", "`bytes`.", {"const": "bytes"})
-_CONTENT_RANGE = Header("Content-Range", "Which part it is, and of how many bytes.", STRING)
+ACCEPT_RANGES = Header("Accept-Ranges", "`bytes`.", {"const": "bytes"})
+CONTENT_RANGE = Header("Content-Range", "Which part it is, and of how many bytes.", STRING)
 _MP3 = (Content("audio/mpeg", {"type": "string", "format": "binary"}),)
 
 _DOWNLOAD = Operation(
@@ -80,12 +81,12 @@ _DOWNLOAD = Operation(
     text="This is what links lead to. It needs no token: who has the link has the record. Behind "
     "nginx it is nginx that sends the file.",
     replies={
-        200: Reply("The MP3.", _MP3, (*_FILE_HEADERS, _ACCEPT_RANGES)),
-        206: Reply("The part of it that Range asks for.", _MP3, (*_FILE_HEADERS, _CONTENT_RANGE)),
+        200: Reply("The MP3.", _MP3, (*_FILE_HEADERS, ACCEPT_RANGES)),
+        206: Reply("The part of it that Range asks for.", _MP3, (*_FILE_HEADERS, CONTENT_RANGE)),
         304: NOT_MODIFIED,
     },
     problems=(*OF_LINK, PreconditionFailed, RangeUnsatisfiable, MediaAway),
-    parameters=(*NAMED, *_CONDITIONS),
+    parameters=(*NAMED, *CONDITIONS),
 )
 _OLDER_DOWNLOAD = replace(
     _DOWNLOAD,

@@ -19,7 +19,7 @@ from umusic.web.api.terms import (
 )
 from umusic.web.schemas import Health
 
-_KINDS = ("text/html", "text/css", "text/javascript", "text/plain", "image/png")
+_KINDS = ("text/html", "text/css", "text/javascript", "text/plain", "image/png", "image/svg+xml")
 _CSP = Header("Content-Security-Policy", "Nothing but umusic's own files.", STRING)
 
 
@@ -36,13 +36,13 @@ def _told(name: str, summary: str, reply: Reply, *problems: Kind) -> Operation:
     )
 
 
-def _file(name: str, summary: str, *kinds: str) -> Operation:
-    """An operation that gives a file of the page."""
+def _file(name: str, summary: str, text: str, *kinds: str) -> Operation:
+    """An operation that gives a file of a page."""
     return Operation(
         id=name,
         tag="Operation",
         summary=summary,
-        text="Swagger UI, from umusic's own files.",
+        text=text,
         replies=readable(
             Reply(
                 "The file.",
@@ -54,20 +54,34 @@ def _file(name: str, summary: str, *kinds: str) -> Operation:
     )
 
 
-_DOCS_FILE = replace(
-    _file("getDocsFile", "Get a file of that page", *_KINDS),
-    problems=(PathUnknown,),
-    parameters=(
-        Parameter(
-            "file",
-            "Its name.",
-            {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"},
-            "path",
-            required=True,
-            example="docs.css",
-        ),
-        IF_NONE_MATCH,
-    ),
+def _file_by_name(page: Operation, example: str) -> Operation:
+    """An operation that gives one of the files of a page by its name."""
+    parameter = Parameter(
+        "file",
+        "Its name.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"},
+        "path",
+        required=True,
+        example=example,
+    )
+    reply = page.replies[200]
+    kinds = tuple(Content(kind, STRING) for kind in _KINDS)
+    return replace(
+        page,
+        id=f"{page.id}File",
+        summary="Get a file of that page",
+        replies={**page.replies, 200: replace(reply, content=kinds)},
+        problems=(PathUnknown,),
+        parameters=(parameter, *page.parameters),
+    )
+
+
+_PAGE = _file("getPage", "Get the page for people", "Upload, listen, share.", "text/html")
+_DOCS = _file(
+    "getDocs",
+    "Read this description in a browser",
+    "Swagger UI, from umusic's own files.",
+    "text/html",
 )
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
@@ -131,6 +145,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             Reply("OpenAPI 3.1.", json({"type": "object"}), (REVALIDATE,)),
         )
     },
-    "/docs": {"GET": _file("getDocs", "Read this description in a browser", "text/html")},
-    "/docs/{file}": {"GET": _DOCS_FILE},
+    "/docs": {"GET": _DOCS},
+    "/docs/{file}": {"GET": _file_by_name(_DOCS, "docs.css")},
+    "/": {"GET": _PAGE},
+    "/static/{file}": {"GET": _file_by_name(_PAGE, "page.css")},
 }

@@ -236,12 +236,13 @@ _NAMED_PUT = replace(
     parameters=(_FILE_NAME, *_PARAMETERS),
 )
 OPERATIONS["/record/{filename}"] = {"PUT": replace(_NAMED_PUT, id="uploadNamed")}
-# It matches before the template, so that its PUT has to be told of apart.
-OPERATIONS["/record/info"] = {
-    "PUT": replace(
-        _NAMED_PUT,
-        id="uploadNamedInfo",
-        summary="Send a WAV that is called info",
-        parameters=_PARAMETERS,
-    )
-}
+# These match before the template, so that their PUT has to be told of apart.
+for _name in ("info", "peaks", "waveform"):
+    OPERATIONS[f"/record/{_name}"] = {
+        "PUT": replace(
+            _NAMED_PUT,
+            id=f"uploadNamed{_name.capitalize()}",
+            summary=f"Send a WAV that is called {_name}",
+            parameters=_PARAMETERS,
+        )
+    }
