@@ -218,6 +218,7 @@ def services(
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
     assert not running.keeper.live, "an upload was left running"
     assert not running.waveforms.live, "an outline was left in the making"
+    assert not running.resumptions.live, "a resumable upload was left in hand"
     assert not children("ffmpeg"), "an ffmpeg was left running"
     for suffix in ("part", "new"):
         assert not list(running.media.root.rglob(f"*.{suffix}")), "a temporary file was left"

@@ -30,6 +30,7 @@ if __name__ == "__main__":
     pool.Lengths = SHORT  # type: ignore[misc, assignment]
     server.PARTING_SECONDS = 1.0
     server.SWEEP_SECONDS = 0.5
+    server.TEND_SECONDS = 0.5
     schema._PATIENCE = 2.0
     ffmpeg._PROBE_SECONDS = 5
     cli.main()

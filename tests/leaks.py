@@ -19,12 +19,20 @@ _CLIENTS = ("httpx", "httpcore", "urllib3")
 
 #: Every token that was issued in this process, or told to it.
 _issued: set[str] = set()
+#: What no log may show, though the database has it: the ids of resumable uploads.
+_unshown: set[str] = set()
 
 
 def issued(token: str) -> str:
     """Takes note of a token."""
     _issued.add(token)
     return token
+
+
+def unshown(upload_id: str) -> str:
+    """Takes note of the id of a resumable upload: who knows it can go on with that."""
+    _unshown.add(upload_id)
+    return upload_id
 
 
 def tokens_in(text: str) -> set[str]:
@@ -35,6 +43,7 @@ def tokens_in(text: str) -> set[str]:
 def assert_none_in_log(text: str, where: object) -> None:
     """Fails if a log holds a token or a link."""
     assert not tokens_in(text), f"{where} holds a token"
+    assert not _unshown.intersection(_UUID.findall(text)), f"{where} holds an upload's id"
     mark = _MARK.search(text)
     assert mark is None, f"{where} holds a link: {text[max(mark.start() - 200, 0) : mark.end()]}"
 

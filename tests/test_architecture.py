@@ -21,7 +21,7 @@ FLOORS = [
     ["umusic.audio"],
     ["umusic.leaving"],
     ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
-    ["umusic.upload_errors", "umusic.waveform_errors"],
+    ["umusic.upload_errors", "umusic.waveform_errors", "umusic.resumable_errors"],
     ["umusic.errors", "umusic.logs", "umusic.metrics"],
 ]
 #: Where a library may be imported.

@@ -1,6 +1,7 @@
 """The route table, and the services that the handlers get: the composition root."""
 
 import contextlib
+import datetime
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from umusic.library.media import Media
 from umusic.library.orders import Limits
 from umusic.library.records import Records
 from umusic.library.removal import Removal
+from umusic.library.resumptions import Resumptions
+from umusic.library.strays import Strays
+from umusic.library.uploads import Uploads
 from umusic.library.users import Users
 from umusic.library.waveforms import Waveforms
 from umusic.metrics import Metrics
@@ -44,6 +48,7 @@ from umusic.web.system import (
     ProblemHandler,
     ReadyHandler,
 )
+from umusic.web.tus import CreationHandler, ResumableHandler
 from umusic.web.uploads import UploadHandler
 from umusic.web.users import AccountHandler, RegistrationHandler, TokenHandler
 from umusic.web.waveforms import PeaksHandler, WaveformHandler
@@ -52,7 +57,12 @@ from umusic.web.waveforms import PeaksHandler, WaveformHandler
 Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
 _READ = ("GET", "HEAD")
 #: What a path may have in place of its parameters; those in brackets are told the handler.
-_PARAMETERS = {"code": "([a-z0-9-]+)", "file": "([A-Za-z0-9_.-]+)", "filename": "[^/]+"}
+_PARAMETERS = {
+    "code": "([a-z0-9-]+)",
+    "file": "([A-Za-z0-9_.-]+)",
+    "filename": "[^/]+",
+    "upload": "([^/]+)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Library:
     users: Users
     records: Records
     keys: IdempotencyKeys
+    uploads: Uploads
     media: Media
     removal: Removal
     audit: Audit
@@ -73,6 +84,7 @@ class Services(Library):
     """What runs behind the handlers."""
 
     keeper: Keeper
+    resumptions: Resumptions
     waveforms: Waveforms
     lifecycle: Lifecycle
     metrics: Metrics
@@ -83,11 +95,13 @@ async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Lib
     """Opens the library, and closes it again."""
     database = Database(database_url)
     users, records, media = Users(database), Records(database), Media(settings.media_dir)
-    audit = Audit(records, media)
-    removal = Removal(users, records, media, audit)
+    uploads = Uploads(database, datetime.timedelta(seconds=settings.upload_expiry))
+    strays = Strays(uploads, records, media)
+    audit = Audit(records, media, strays)
+    removal = Removal(users, records, media, audit, strays)
     keys = IdempotencyKeys(database)
     try:
-        yield Library(database, users, records, keys, media, removal, audit)
+        yield Library(database, users, records, keys, uploads, media, removal, audit)
     finally:
         await database.close()
 
@@ -103,6 +117,7 @@ async def services(
             opened.users,
             opened.records,
             opened.keys,
+            opened.uploads,
             opened.media,
             Pool(ffmpeg, settings.encoders, metrics=metrics),
             Mp3Settings(
@@ -119,8 +134,21 @@ async def services(
         # Few, as uploads have need of the cores; but one that is long must not hold up all others.
         helpers = max(settings.encoders // 2, 2)
         waveforms = Waveforms(opened.media, ffmpeg, helpers, metrics)
+        resumptions = Resumptions(
+            keeper,
+            opened.uploads,
+            opened.records,
+            opened.media,
+            metrics,
+            idle=settings.body_timeout,
+        )
         lifecycle = Lifecycle()
         _watch(metrics, keeper, lifecycle, opened.database)
+        metrics.watch(
+            "umusic_resumable_uploads_live",
+            "Resumable uploads that are in hand here.",
+            lambda: resumptions.live,
+        )
         metrics.watch(
             "umusic_waveforms_running",
             "Outlines that are being made, or wait for their turn.",
@@ -132,16 +160,19 @@ async def services(
                 users=opened.users,
                 records=opened.records,
                 keys=opened.keys,
+                uploads=opened.uploads,
                 media=opened.media,
                 removal=opened.removal,
                 audit=opened.audit,
                 keeper=keeper,
+                resumptions=resumptions,
                 waveforms=waveforms,
                 lifecycle=lifecycle,
                 metrics=metrics,
             )
         finally:
             await waveforms.abort_all()
+            await resumptions.close()
             await keeper.abort_all()
             await lifecycle.settle()
 
@@ -194,6 +225,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     download = {**records, "media": services.media, "x_accel_prefix": settings.x_accel_prefix}
     outline = {**download, "waveforms": services.waveforms}
     upload = {"users": services.users, "keeper": services.keeper}
+    resumable = {"keeper": services.keeper, "resumptions": services.resumptions}
     register = {"users": services.users, "is_open": settings.registration == "open"}
     account = {**owner, **removal, "quota": settings.user_quota_bytes}
     docs = {"files": page_files("docs")}
@@ -209,6 +241,10 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/record/info": {_READ: (InfoHandler, records)},
         "/record/peaks": {_READ: (PeaksHandler, outline)},
         "/record/waveform": {_READ: (WaveformHandler, outline)},
+        "/uploads": {CreationHandler.METHODS: (CreationHandler, {**owner, **resumable})},
+        "/uploads/{upload}": {
+            (*ResumableHandler.METHODS, "POST"): (ResumableHandler, resumable),
+        },
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
         "/metrics": {_READ: (MetricsHandler, {})},

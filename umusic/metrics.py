@@ -54,6 +54,7 @@ class Metrics:
         )
         self._make_requests()
         self._make_uploads()
+        self._make_resumables()
         self._make_encoders()
         self._make_waveforms()
         # From the start on, so that the first one is a rise that `increase()` sees.
@@ -130,6 +131,16 @@ class Metrics:
             "Size of the MP3s made of accepted uploads.",
             registry=self._registry,
         )
+
+    def _make_resumables(self) -> None:
+        self._resumables = Counter(
+            "umusic_resumable_uploads_total",
+            "What has happened to resumable uploads.",
+            ["event"],
+            registry=self._registry,
+        )
+        for event in ("created", "resumed", "taken", "expired", "terminated"):
+            self._resumables.labels(event)
 
     def _make_encoders(self) -> None:
         self._encode_seconds = Histogram(
@@ -208,6 +219,10 @@ class Metrics:
         self._audio_seconds.inc(audio_seconds)
         self._upload_seconds.observe(seconds)
         self._lag_seconds.observe(lag)
+
+    def resumable(self, event: str) -> None:
+        """Counts what happens to a resumable upload; `event` is a word."""
+        self._resumables.labels(event).inc()
 
     def slot_granted(self, waited: float) -> None:
         """Measures how many seconds a segment has waited for its encoder."""

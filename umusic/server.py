@@ -1,10 +1,9 @@
 """Start, drain, stop."""
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tornado.web import Application
@@ -31,6 +30,8 @@ _HEADER_BYTES = 32 * 1024
 PARTING_SECONDS = 6.0
 #: Between two sweeps. One is due at the start, but whoever crashes may not start again.
 SWEEP_SECONDS = 3600.0
+#: Between two looks at resumable uploads: what has expired is gone within a minute.
+TEND_SECONDS = 30.0
 #: What refused and aborted requests get to be answered before their connections are closed.
 _FAREWELL_SECONDS = 1.0
 
@@ -75,11 +76,14 @@ async def serve(settings: Settings, *, database_url: str, ffmpeg: Path) -> None:
         server = make_server(make_app(settings, running))
         server.add_sockets(sockets)
         print(_greeting(settings.host, sockets[0].getsockname()[1]), flush=True)
-        sweeps = asyncio.create_task(_sweep_now_and_then(running))
+        sweeps = [
+            asyncio.create_task(_now_and_then(SWEEP_SECONDS, _sweeps(running))),
+            asyncio.create_task(_now_and_then(TEND_SECONDS, [running.resumptions.tend])),
+        ]
         number = await stop
-        sweeps.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeps
+        for task in sweeps:
+            task.cancel()
+        await asyncio.wait(sweeps)
         # Ctrl-C comes from somebody who waits, and who has no proxy.
         parting = PARTING_SECONDS if number == signal.SIGTERM else 0.0
         await _drain(server, sockets, running, parting, settings.drain_seconds)
@@ -114,6 +118,7 @@ async def _drain(
     else:
         server.stop()
     running.keeper.drain()
+    running.resumptions.drain()
     running.waveforms.drain()
     left = max(end - asyncio.get_running_loop().time(), 0)
     if lifecycle.requests:
@@ -121,21 +126,26 @@ async def _drain(
     await lifecycle.idle(left)
     await lifecycle.refuse_waiting(Draining())
     await running.waveforms.abort_all()
+    await running.resumptions.close()
     await running.keeper.abort_all()
     await lifecycle.idle(_FAREWELL_SECONDS)
     await server.close_all_connections()
 
 
-async def _sweep_now_and_then(running: Services) -> None:
+def _sweeps(running: Services) -> Sequence[Callable[[], Awaitable[object]]]:
+    return running.audit.sweep, running.keys.sweep
+
+
+async def _now_and_then(seconds: float, sweeps: Sequence[Callable[[], Awaitable[object]]]) -> None:
     while True:
-        for sweep in (running.audit.sweep, running.keys.sweep):
+        for sweep in sweeps:
             try:
                 await sweep()
             except Unavailable as exc:
                 log.warning("a sweep was cut short, the next one goes on: %r", exc.__cause__ or exc)
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
-        await asyncio.sleep(SWEEP_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 def _greeting(host: str, port: int) -> str:

@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     file_for_others: bool = True
     #: Seconds without a byte of the body after which an upload gets 408.
     body_timeout: float = Field(default=60, gt=0)
+    #: Seconds that an upload that is broken off waits to be resumed, after its last progress.
+    upload_expiry: float = Field(default=86400, gt=0, le=366 * 86400)
     #: Auto: text if the standard error is a terminal, JSON lines if not.
     log_format: Literal["auto", "json", "text"] = "auto"
     #: Seconds that running uploads get to end when umusic is told to stop.

@@ -17,6 +17,7 @@ from umusic.library.lost_and_found import LostAndFound
 from umusic.library.media import Leftover, Media
 from umusic.library.models import Record
 from umusic.library.records import Records
+from umusic.library.strays import Strays
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Fault(enum.StrEnum):
     WRONG_SHA256 = "the file has a wrong SHA-256"
     UNREADABLE = "the file cannot be read"
     UNFINISHED = "a crash left it unfinished"
+    STRAY = "part of an upload that is not known any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ class Finding:
 class Audit:
     """Compares the media directory with the database."""
 
-    def __init__(self, records: Records, media: Media) -> None:
+    def __init__(self, records: Records, media: Media, strays: Strays) -> None:
         self._records = records
+        self._strays = strays
         self._media = media
         self._lost_and_found = LostAndFound(media.root)
 
@@ -71,6 +74,7 @@ class Audit:
                 swept += await self._sweep_file(file)
             except OSError:
                 log.exception("a file that a crash had left could not be swept")
+        await self._strays.sweep(user_id)
         await self.tidy(user_id)
         if swept:
             log.warning("swept the files of %d records that a crash had left", swept)
@@ -92,6 +96,8 @@ class Audit:
             await asyncio.sleep(_PAUSE if free else 0)
             for file in await asyncio.to_thread(_free, free):
                 yield Finding(Fault.UNFINISHED, file.user_id, file.record_id)
+        async for part in self._strays.find():
+            yield Finding(Fault.STRAY, part.user_id, part.upload_id)
 
     async def is_plausible(self) -> bool:
         """Whether media directory and database seem to belong together: whether any record has its
@@ -113,6 +119,8 @@ class Audit:
             return False  # a matter of rights, or of the disk; it may well be whole
         if finding.fault is Fault.UNFINISHED:
             return await self._finish_off(self._media.leftover(user_id, record_id))
+        if finding.fault is Fault.STRAY:
+            return await self._strays.remove(user_id, record_id)
         if finding.fault is not Fault.ROW_MISSING:
             row = await self._records.as_json(record_id)
             if row is None:

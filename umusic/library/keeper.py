@@ -20,7 +20,6 @@ from umusic.errors import (
     Draining,
     EncoderFailed,
     FilingForOthersOff,
-    QuotaExceeded,
     TooLarge,
 )
 from umusic.library.digest import RunningDigest
@@ -30,6 +29,7 @@ from umusic.library.media import Media, PartFile, Stored
 from umusic.library.models import Record
 from umusic.library.orders import Limits, Order
 from umusic.library.records import Records
+from umusic.library.uploads import Uploads, check_room
 from umusic.library.users import Users
 from umusic.upload_errors import KeyInUse
 
@@ -44,6 +44,7 @@ class Keeper:
         users: Users,
         records: Records,
         keys: IdempotencyKeys,
+        uploads: Uploads,
         media: Media,
         pool: Pool,
         mp3: Mp3Settings,
@@ -53,6 +54,7 @@ class Keeper:
         self.mp3 = mp3
         self.records = records
         self.keys = keys
+        self.uploads = uploads
         self.media = media
         self.limits = limits
         self.users = users
@@ -78,6 +80,12 @@ class Keeper:
     def check_share(self, uploader_id: uuid.UUID) -> None:
         """Looks whether this user may send a further one. Raises TooManyOfOneUser."""
         self._live.check_share(uploader_id)
+
+    async def check_library(self, order: Order, size: int) -> None:
+        """Looks whether a WAV of at least `size` bytes may be filed as ordered, and begins nothing.
+        Raises what `check_size` and `Upload.check_library` do."""
+        self.check_size(size)
+        await Upload(self, order, None).check_library(size)
 
     async def begin(
         self, order: Order, *, size: int = 0, total: int | None = None
@@ -159,9 +167,17 @@ class Upload:
         with order.discretion():
             if order.is_foreign or quota is not None:
                 user = await self._keeper.users.find(order.user_id)
-                self._room = None if quota is None else max(quota - user.size, 0)
+            if quota is not None:
+                coming = await self._keeper.uploads.reserved(order.user_id, but=order.upload_id)
+                self._room = max(quota - user.size - coming, 0)
             self._check_room(size)
             await self._keeper.records.check_name_free(order.user_id, order.name)
+
+    def check_size(self, size: int) -> None:
+        """Looks whether the WAV may have `size` bytes. Raises TooLarge or QuotaExceeded."""
+        self._keeper.check_size(size)
+        with self._order.discretion():
+            self._check_room(size)
 
     async def write(self, data: bytes) -> None:
         """Takes the next bytes of the WAV, and waits until the encoder has taken them.
@@ -170,10 +186,8 @@ class Upload:
             TooLarge, QuotaExceeded, Draining; what `WavReader`, `Media.create` and `Encoder` raise.
         """
         self._check_alive()
+        self.check_size(self._size + len(data))
         self._size += len(data)
-        self._keeper.check_size(self._size)
-        with self._order.discretion():
-            self._check_room(self._size)
         await self._digest.update(data)
         try:
             frames = self._wav.feed(data)
@@ -254,6 +268,7 @@ class Upload:
                     record,
                     quota=self._keeper.limits.quota_bytes,
                     key=key_row(self._order, record),
+                    upload_id=self._order.upload_id,
                 )
         except (CommitUncertain, asyncio.CancelledError):
             # The row may be there, or still on its way there, and then the file must stay. It
@@ -273,13 +288,8 @@ class Upload:
     def _check_room(self, size: int) -> None:
         # How much smaller the MP3 will be is known only at the end, and nobody should send much in
         # vain: so the WAV itself has to fit.
-        if self._room is not None and size > self._room:
-            raise QuotaExceeded(
-                f"The library has {self._room} of its {self._keeper.limits.quota_bytes} bytes "
-                "left, and the WAV is larger. Delete records, or send a shorter one.",
-                quota=self._keeper.limits.quota_bytes or 0,
-                left=self._room,
-            )
+        if self._room is not None:
+            check_room(size, self._room, self._keeper.limits.quota_bytes or 0)
 
     def _check_alive(self) -> None:
         if self._aborted:

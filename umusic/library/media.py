@@ -20,6 +20,7 @@ from pathlib import Path
 from umusic.errors import MediaAway, NoSpace, StartError
 from umusic.library.derived import Derived, record_of
 from umusic.library.files import as_uuid, sync_directory, writing
+from umusic.library.wav_part import WavPart, upload_of
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,16 @@ class Media:
         self.check_mounted()
         with writing():
             return PartFile(self.root, user_id, record_id)
+
+    def wav_part(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> WavPart:
+        """The part-file of a resumable upload, which may or may not be there."""
+        return WavPart(self.root, user_id, upload_id)
+
+    def wav_parts(self, user_id: uuid.UUID | None = None) -> Iterator[WavPart]:
+        """All of those that are there, of one user or of all, one at a time."""
+        for user, entry in self._entries(user_id):
+            if upload_id := upload_of(entry.name):
+                yield self.wav_part(user, upload_id)
 
     def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
         """The published file of a record that is to be removed; nothing happens to it yet."""

@@ -6,6 +6,7 @@ import uuid
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     Double,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -131,3 +133,45 @@ class IdempotencyKey(Base):
         ForeignKey("records.id", ondelete="CASCADE"), index=True
     )
     created_at: Mapped[datetime.datetime] = mapped_column(index=True)
+
+
+class ResumableUpload(Base):
+    """A WAV that comes in several requests, from its creation on, and what became of it.
+
+    `told` is what its client said of it, for that client alone. `length` is its bytes in all, None
+    while that is open. How many there are the part-file knows (`wav_part`); `received` is what it
+    was when a request last ended, for the quota alone.
+    `pending_from` is the size from which on the part-file's bytes do not count yet, `revision` how
+    often that has changed. `wanted`: another process would like to go on with it. At its end it has
+    a `record_id` or a `problem` (as `uploads.written` has it), and stays until `expires_at` to tell
+    of it.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (CheckConstraint("length > 0", name="length_positive"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    uploader_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str | None]
+    told: Mapped[str]
+    length: Mapped[int | None] = mapped_column(BigInteger)
+    received: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    created_at: Mapped[datetime.datetime]
+    expires_at: Mapped[datetime.datetime] = mapped_column(index=True)
+    pending_from: Mapped[int | None] = mapped_column(BigInteger)
+    revision: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    wanted: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    record_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("records.id", ondelete="CASCADE"), index=True
+    )
+    problem: Mapped[str | None]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not come to an end."""
+        return self.record_id is None and self.problem is None

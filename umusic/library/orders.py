@@ -23,13 +23,14 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Order:
     """Who files what, under which name, in whose library; with which Idempotency-Key, if any, and
-    how many bytes were announced with it."""
+    how many bytes were announced with it; by which resumable upload, if it is one."""
 
     user_id: uuid.UUID
     uploader_id: uuid.UUID
     name: str | None
     key: str | None = None
     length: int | None = None
+    upload_id: uuid.UUID | None = None
 
     @property
     def is_foreign(self) -> bool:

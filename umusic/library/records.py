@@ -17,6 +17,7 @@ from umusic.errors import (
 )
 from umusic.library.database import ConstraintBroken, Database
 from umusic.library.models import IdempotencyKey, Record, User
+from umusic.library.uploads import complete
 from umusic.upload_errors import KeyInUse
 
 
@@ -62,13 +63,19 @@ class Records:
             raise RecordNameTaken(record=str(record_id), user=str(user_id))
 
     async def add(
-        self, record: Record, *, quota: int | None = None, key: IdempotencyKey | None = None
+        self,
+        record: Record,
+        *,
+        quota: int | None = None,
+        key: IdempotencyKey | None = None,
+        upload_id: uuid.UUID | None = None,
     ) -> None:
-        """Commits a record and the key it was uploaded with, if the library then has no more than
-        `quota` bytes.
+        """Commits a record together with the key it was uploaded with, or with the end of the
+        resumable upload that it came of, if the library then has no more than `quota` bytes.
 
         Raises:
             KeyInUse: another process was faster with an upload of this key.
+            ResumptionGone: the resumable upload has come to an end.
             RecordNameTaken: the name was taken since it was checked.
             QuotaExceeded: the room was taken since it was checked.
             UserUnknown, TokenUnknown: the library, or the uploader, is gone.
@@ -88,6 +95,8 @@ class Records:
                 # Looked at under the lock and before the name, which the faster one has as well.
                 if key and await session.get(IdempotencyKey, (key.user_id, key.key)):
                     raise KeyInUse
+                if upload_id:
+                    await complete(session, upload_id, record)
                 session.add(record)
                 if key:
                     await session.flush()  # a key refers to its record

@@ -16,6 +16,7 @@ from umusic.library.audit import Audit
 from umusic.library.media import DoomedFile, Media
 from umusic.library.models import Record
 from umusic.library.records import Records
+from umusic.library.strays import Strays
 from umusic.library.users import Users
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,14 @@ _PAUSE = 0.05
 class Removal:
     """Takes records and users out of the library."""
 
-    def __init__(self, users: Users, records: Records, media: Media, audit: Audit) -> None:
+    def __init__(
+        self, users: Users, records: Records, media: Media, audit: Audit, strays: Strays
+    ) -> None:
         self._users = users
         self._records = records
         self._media = media
         self._audit = audit
+        self._strays = strays
 
     async def remove_record(self, record: Record) -> None:
         """Removes a record and its file.
@@ -56,6 +60,7 @@ class Removal:
             UserUnknown: there is no such user; and what `remove_record` raises.
         """
         await self._users.find(user_id)
+        await self._strays.end_all(user_id)
         while True:
             records, _ = await self._records.page(user_id, limit=_BATCH)
             if records:
@@ -64,6 +69,8 @@ class Removal:
             # What an earlier removal left that was cut short: later nobody knows whose it was.
             await self._audit.sweep(user_id)
             if await self._users.remove(user_id):
+                # Of what was begun since then.
+                await self._strays.clear(user_id)
                 return
 
     async def _remove(self, user_id: uuid.UUID, record_ids: Sequence[uuid.UUID]) -> int:

@@ -30,7 +30,7 @@ from umusic.errors import (
 )
 from umusic.library.models import Record
 from umusic.web.cors import Cors
-from umusic.web.errors import Problem, as_umusic_error, status_of
+from umusic.web.errors import Problem, as_umusic_error, phrase_of, status_of
 from umusic.web.framing import Framing, check_expectation, check_query
 from umusic.web.lifecycle import Lifecycle
 from umusic.web.links import Links
@@ -178,7 +178,7 @@ class BaseHandler(TracedHandler):
             return
         error = as_umusic_error(value) if value else UmusicError()
         if type(error) is UmusicError:
-            log.error("%s %s failed", self.request.method, self.request.path, exc_info=value)
+            log.error("%s %s failed", self.request.method, self.shown_path, exc_info=value)
         elif error.__cause__ is not None and status_of(type(error)) >= 500:
             log.warning("%s: %r", error.code, error.__cause__)
 
@@ -208,7 +208,7 @@ class BaseHandler(TracedHandler):
         self.metrics.problem_told(error.code)
         problem = Problem(error)
         body = problem.body()
-        self.set_status(problem.status)
+        self.set_status(problem.status, phrase_of(problem.status))
         self.set_headers_of(problem.headers)
         self.set_header("Content-Length", len(body))
         self.write(body)
@@ -331,7 +331,7 @@ class BaseHandler(TracedHandler):
         try:
             await self.clean_up()
         except Exception:
-            log.exception("the clean-up of %s %s failed", self.request.method, self.request.path)
+            log.exception("the clean-up of %s %s failed", self.request.method, self.shown_path)
 
     def _end(self) -> None:
         if not self._running:

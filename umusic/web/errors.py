@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tornado.web import HTTPError
 
-from umusic import errors, upload_errors, waveform_errors
+from umusic import errors, resumable_errors, upload_errors, waveform_errors
 from umusic.web.schemas import ProblemDetails
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ STATUSES: dict[type[errors.UmusicError], int] = {
     errors.MethodUnknown: 405,
     errors.BodyStalled: 408,
     errors.Conflict: 409,
+    resumable_errors.ResumptionGone: 410,
     errors.LengthMissing: 411,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
@@ -29,7 +30,9 @@ STATUSES: dict[type[errors.UmusicError], int] = {
     errors.RangeUnsatisfiable: 416,
     errors.ExpectationUnknown: 417,
     errors.Unprocessable: 422,
+    resumable_errors.ResumptionLocked: 423,
     upload_errors.TooManyRequests: 429,
+    resumable_errors.ChecksumMismatch: 460,
     errors.Unavailable: 503,
     errors.NoSpace: 507,
 }
@@ -39,10 +42,15 @@ _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     errors.UmusicError: {},
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     upload_errors.KeyInUse: {"Retry-After": "2"},
+    resumable_errors.ResumptionLocked: {"Retry-After": "1"},
+    resumable_errors.VersionUnsupported: {"Tus-Version": "1.0.0"},
     upload_errors.TooManyRequests: {"Retry-After": "5"},
     waveform_errors.WaveformPending: {"Retry-After": "2"},
     errors.Unavailable: {"Retry-After": "5"},
 }
+
+#: tus has a status of its own (1.0.0, "Checksum").
+_PHRASES = {460: "Checksum Mismatch"}
 
 _TORNADO = {
     400: errors.InvalidRequest,
@@ -65,7 +73,7 @@ class Problem:
         members: dict[str, Any] = dict(error.members)
         self._details = ProblemDetails(
             type=f"{PROBLEMS}{error.code}",
-            title=http.HTTPStatus(self.status).phrase,
+            title=phrase_of(self.status),
             status=self.status,
             detail=error.detail,
             **members,
@@ -83,6 +91,11 @@ class Problem:
 def status_of(kind: type[errors.UmusicError]) -> int:
     """The HTTP status of a class of errors."""
     return _of(kind, STATUSES)
+
+
+def phrase_of(status: int) -> str:
+    """What a status is called."""
+    return _PHRASES.get(status) or http.HTTPStatus(status).phrase
 
 
 def headers_of(kind: type[errors.UmusicError]) -> Mapping[str, str]:

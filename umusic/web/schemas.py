@@ -167,6 +167,22 @@ class Metadata(BaseModel):
         )
 
 
+class UploadState(BaseModel):
+    """How far a resumable upload is: `offset` bytes of `length`, null while that is open. All being
+    there, it is `encoding` until it has a `record`, with its `link`, or has failed with a
+    `problem`. It is known until `expires_at`."""
+
+    state: Literal["uploading", "encoding", "done", "failed"]
+    offset: int
+    length: int | None
+    name: str | None
+    created_at: datetime.datetime
+    expires_at: datetime.datetime
+    link: str | None = None
+    record: Metadata | None = None
+    problem: "ProblemDetails | None" = None
+
+
 class PublicMetadata(Metadata):
     """What whoever has the link may know of a record: as Metadata, but not who files what with
     whom."""
@@ -216,6 +232,8 @@ class ProblemDetails(BaseModel):
     algorithm: str = Field("", description="Which digest does not fit.")
     limit: int = Field(0, description="How many, or how many bytes, are taken at most.")
     quota: int = Field(0, description="How many bytes the library may have.")
+    offset: int = Field(0, description="How many bytes the upload has.")
+    cause: str = Field("", description="What an upload failed by: the code of that problem.")
     left: int = Field(0, description="How many bytes it has left.")
     record: str = Field("", description="The record that has this name.")
     user: str = Field("", description="In whose library that is.")

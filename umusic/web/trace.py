@@ -20,6 +20,8 @@ log = logging.getLogger("umusic.access")
 CLIENT_GONE = 499
 REQUEST_ID = "X-Request-ID"
 
+#: What is known of an upload's path is all that it takes to go on with it, or to end it.
+_SECRET_PATH = re.compile(r"^(/+uploads/+)[^/]+", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}")
 #: Before each capital letter but the first.
 _HUMP = re.compile(r"(?<=.)(?=[A-Z])")
@@ -50,6 +52,11 @@ class TracedHandler(RequestHandler):
         self._bytes_in = 0
         self._logged = False
 
+    @property
+    def shown_path(self) -> str:
+        """The request's path as a log may have it. The query string holds links and tokens."""
+        return _SECRET_PATH.sub(r"\1…", self.request.path)
+
     def measure(self) -> None:
         """Counts what a kind of request has of its own. Called once: at the end of the answer, or
         when the client is gone."""
@@ -79,10 +86,9 @@ class TracedHandler(RequestHandler):
         kind = "gone" if status == CLIENT_GONE else f"{status // 100}xx"
         self.metrics.request_ended(self.label, method, kind, seconds)
         self.measure()
-        # The path alone: the query string holds links and tokens.
         said = {
             "method": method,
-            "path": self.request.path,
+            "path": self.shown_path,
             "status": status,
             "duration": round(seconds, 6),
             "bytes_in": self._bytes_in,
@@ -90,7 +96,7 @@ class TracedHandler(RequestHandler):
         }
         with logs.of_request(self.request_id):
             log.info(
-                "%s %s %d %.1f ms", method, self.request.path, status, 1000 * seconds, extra=said
+                "%s %s %d %.1f ms", method, self.shown_path, status, 1000 * seconds, extra=said
             )
 
 

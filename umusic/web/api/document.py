@@ -6,7 +6,6 @@ JSON Schemas come from the pydantic models of `web.schemas`, problems from the t
 import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,7 +24,14 @@ from umusic.web.api.terms import (
     Parameter,
     Reply,
 )
-from umusic.web.errors import CONTENT_TYPE, Problem, headers_of, problem_types, status_of
+from umusic.web.errors import (
+    CONTENT_TYPE,
+    Problem,
+    headers_of,
+    phrase_of,
+    problem_types,
+    status_of,
+)
 from umusic.web.schemas import ProblemDetails
 
 _ABOUT = """
@@ -73,6 +79,7 @@ _REQUEST_ID = Header("X-Request-ID", "By which the log knows the request.", STRI
 _HEADER_TEXTS = {
     "WWW-Authenticate": "How to say who one is.",
     "Retry-After": "When to try again, in seconds.",
+    "Tus-Version": "Which versions of tus there are here.",
 }
 _OF_STATUS = {
     416: Header("Content-Range", "How many bytes there are: `bytes */90517`.", STRING),
@@ -201,7 +208,7 @@ def _problem(status: int, kinds: list[Kind], *, with_body: bool) -> dict[str, An
         "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
     }
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
+        "description": f"{phrase_of(status)}: {', '.join(f'`{code}`' for code in codes)}.",
         "headers": _headers(_problem_headers(status, kinds)),
         **({"content": {CONTENT_TYPE: content}} if with_body else {}),
     }

@@ -1,0 +1,395 @@
+"""All resumable uploads: their rows, those that are live here, and how one goes from one process to
+another.
+
+A lock on the part-file says who has an upload in hand; it dies with its process. Who wants one that
+another process has says so in the row, which that one looks at every second while it has any.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from umusic.errors import Draining, NoSpace, RecordUnknown, UmusicError, Unavailable
+from umusic.library.keeper import Keeper, Upload
+from umusic.library.media import Media
+from umusic.library.models import Record, ResumableUpload
+from umusic.library.orders import Order
+from umusic.library.records import Records
+from umusic.library.resumption import Checksum, Resumption, Turn, is_final
+from umusic.library.uploads import Uploads, end_of
+from umusic.library.wav_part import WavPart
+from umusic.metrics import Metrics
+from umusic.resumable_errors import (
+    ResumptionGone,
+    ResumptionLocked,
+    ResumptionTerminated,
+    ResumptionUnknown,
+    WrongOffset,
+)
+from umusic.upload_errors import TooManyRequests
+
+log = logging.getLogger(__name__)
+
+#: How long to wait for another process to let go, in seconds, and between looks at its lock.
+PATIENCE = 5.0
+_PAUSE = 0.05
+#: Between looks at whether somebody wants what is held here, and between asking for it again.
+_WATCH_SECONDS = 1.0
+#: Progress is written down so often while a request goes on, or more often if uploads expire soon.
+_TOUCH_SECONDS = 60.0
+#: Before what all has come of is tried again, after it went wrong in a way that may pass: the
+#: first time, and at most.
+_RETRY_SECONDS = (5.0, 3600.0)
+_FIRST = uuid.UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an upload is: its row, how many bytes count and stay; its record if it has one, or
+    else why nothing comes of it any more, if so."""
+
+    row: ResumableUpload
+    offset: int
+    record: Record | None = None
+    end: ResumptionGone | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are there."""
+        return self.offset == self.row.length
+
+
+class Resumptions:
+    """The resumable uploads, as one process sees them. One without a turn is let go after `idle`
+    seconds."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        uploads: Uploads,
+        records: Records,
+        media: Media,
+        metrics: Metrics,
+        *,
+        idle: float,
+    ) -> None:
+        self._keeper = keeper
+        self._uploads = uploads
+        self._records = records
+        self._media = media
+        self._metrics = metrics
+        self._idle = idle
+        self._live: dict[uuid.UUID, Resumption] = {}
+        #: Held while one is opened.
+        self._doors: weakref.WeakValueDictionary[uuid.UUID, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
+        #: When to try again to complete one, and after how many seconds then.
+        self._retries: dict[uuid.UUID, tuple[float, float]] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def live(self) -> int:
+        """How many are live here."""
+        return len(self._live)
+
+    async def create(self, order: Order, length: int | None, told: str) -> ResumableUpload:
+        """Makes a new upload, of `length` bytes if that is known; `told` is what its client says of
+        it.
+
+        Raises:
+            Draining; what `Keeper.check_library` and `Uploads.add` do.
+        """
+        if self._closed:
+            raise Draining
+        await self._keeper.check_library(order, length or 0)
+        quota = self._keeper.limits.quota_bytes
+        row = await self._uploads.add(order, length, told, quota=quota)
+        self._metrics.resumable("created")
+        return row
+
+    async def look(self, upload_id: uuid.UUID) -> Progress:
+        """How far an upload is. If all of it has come and no record was made of it yet, as after a
+        crash, that is begun.
+
+        Raises:
+            ResumptionUnknown: there is none.
+            MediaAway, OutOfResources, NoSpace: its part-file cannot be looked at.
+        """
+        while True:
+            row = await self._uploads.find(upload_id)
+            if row.record_id is not None and row.problem is None:
+                return await self._done(row)
+            if end := end_of(row):
+                return Progress(row, row.received, end=end)
+            if live := self._live.get(upload_id):
+                progress = Progress(row, await live.durable_offset())
+                row.length = live.length
+                return progress
+            part = self._media.wav_part(row.user_id, row.id)
+            await asyncio.to_thread(self._media.check_mounted)
+            size = await asyncio.to_thread(part.durable_size)
+            # Bytes that were cut off again in between have never counted.
+            if (await self._uploads.find(upload_id)).revision == row.revision:
+                break
+        offset = size if row.pending_from is None else min(size, row.pending_from)
+        progress = Progress(row, offset)
+        if progress.is_whole:
+            self._spawn(self._complete(row))
+        return progress
+
+    async def begin_turn(
+        self,
+        upload_id: uuid.UUID,
+        offset: int,
+        *,
+        length: int | None = None,
+        check: Checksum | None = None,
+        on_cut: Callable[[Exception], None],
+    ) -> tuple[Resumption, Turn] | Record:
+        """Takes the turn to append from whoever has it, here or in another process; if the upload
+        has become a record, that is returned. `length` is told of one whose length was open.
+
+        Raises:
+            WrongOffset: it has another number of bytes.
+            ResumptionLocked: another process does not let go.
+            ResumptionUnknown, ResumptionGone; what `Keeper.begin` raises.
+        """
+        for _ in range(3):
+            # First, so that a request that is wrong cuts off nobody.
+            progress = await self.look(upload_id)
+            if progress.end:
+                raise progress.end
+            if offset != progress.offset:
+                raise WrongOffset(offset=progress.offset)
+            if progress.record:
+                return progress.record
+            resumption = await self.open(upload_id)
+            try:
+                if length is not None:
+                    await resumption.set_length(length)
+                turn = await resumption.begin_turn(offset, check, on_cut)
+            except ResumptionLocked:
+                if not resumption.has_ended:
+                    raise
+                continue
+            if resumption.broken:
+                resumption.broken = False
+                self._metrics.resumable("resumed")
+            return resumption, turn
+        raise ResumptionLocked
+
+    async def open(self, upload_id: uuid.UUID, *, patience: float = PATIENCE) -> Resumption:
+        """The upload, live here; another process that has it gets so many seconds to let go.
+        Raises what `begin_turn` does."""
+        door = self._doors.setdefault(upload_id, asyncio.Lock())
+        async with door:
+            live = self._live.get(upload_id)
+            if live is not None and not live.has_ended:
+                return live
+            if live is not None:
+                await live.ended()
+            if self._closed:
+                raise Draining
+            return await self._start(upload_id, patience)
+
+    async def terminate(self, upload_id: uuid.UUID) -> None:
+        """Ends an upload, whoever has it in hand, and removes what there is of it. A record that
+        has come of it stays.
+
+        Raises:
+            ResumptionUnknown, ResumptionGone: there is none, or no more.
+        """
+        row = await self._uploads.find(upload_id)
+        if row.problem is not None:
+            raise end_of(row) or ResumptionGone
+        await self._uploads.end(upload_id, ResumptionTerminated())
+        self._metrics.resumable("terminated")
+        if live := self._live.get(upload_id):
+            await live.let_go(ResumptionTerminated())
+        # Who has it in another process sees that it is gone, and removes it.
+        part = self._media.wav_part(row.user_id, row.id)
+        deadline = time.monotonic() + PATIENCE
+        while not await asyncio.to_thread(part.remove):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_PAUSE)
+
+    async def abandon(self, upload_id: uuid.UUID) -> None:
+        """Ends an upload of which nobody knows, as it was just begun. Raises what the database
+        does; then it expires some day."""
+        progress = await self.look(upload_id)
+        if not progress.end and not progress.record:
+            await self.terminate(upload_id)
+
+    async def tend(self) -> None:
+        """Ends what has expired, and completes what all has come of and nobody else completes. To
+        be called every half a minute."""
+        await asyncio.to_thread(self._media.check_mounted)
+        for row in await self._uploads.expire():
+            self._metrics.resumable("expired")
+            if live := self._live.get(row.id):
+                await live.let_go(end_of(row) or ResumptionGone())
+            # If another process has it, that one removes it.
+            await asyncio.to_thread(self._media.wav_part(row.user_id, row.id).remove)
+        # By itself: whoever is interrupted while it opens one would leave a lock behind.
+        await asyncio.shield(self._spawn(self._complete_all()))
+
+    def drain(self) -> None:
+        """Opens no more, and lets those go that nobody is writing to."""
+        self._closed = True
+        for live in list(self._live.values()):
+            if live.is_idle:
+                self._spawn(live.let_go(Draining()))
+
+    async def close(self) -> None:
+        """Lets all go; their part-files stay, for whoever goes on."""
+        self._closed = True
+        leaving = (live.let_go(Draining()) for live in list(self._live.values()))
+        await asyncio.gather(*leaving, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _done(self, row: ResumableUpload) -> Progress:
+        assert row.record_id is not None
+        try:
+            record = await self._records.find(row.record_id, row.user_id)
+        except RecordUnknown as exc:
+            raise ResumptionGone("The record that came of this upload has been deleted.") from exc
+        return Progress(row, row.length or 0, record)
+
+    async def _start(self, upload_id: uuid.UUID, patience: float) -> Resumption:
+        row = await self._uploads.find(upload_id)
+        _check_open(row)
+        await asyncio.to_thread(self._media.check_mounted)
+        part = self._media.wav_part(row.user_id, row.id)
+        await self._claim(part, patience)
+        try:
+            # What was so before need not be so any more.
+            row = await self._uploads.find(upload_id)
+            _check_open(row)
+            if row.pending_from is not None:
+                await asyncio.to_thread(part.cut, row.pending_from)
+            if row.pending_from is not None or row.wanted:
+                await self._uploads.take(upload_id)
+            order = Order(row.user_id, row.uploader_id, row.name, upload_id=row.id)
+            size = max(row.length or 0, part.size)
+            upload = await self._keeper.begin(order, size=size, total=row.length)
+            assert isinstance(upload, Upload)
+        except BaseException as exc:
+            gone = isinstance(exc, ResumptionGone | ResumptionUnknown)
+            try:
+                if isinstance(exc, UmusicError) and is_final(exc) and not gone:
+                    gone = await self._uploads.end(upload_id, exc)
+            finally:
+                await asyncio.to_thread(part.discard if gone else part.release)
+            raise
+        live = Resumption(row, part, upload, self._uploads, idle=self._idle, on_end=self._forget)
+        self._live[upload_id] = live
+        live.outcome.add_done_callback(lambda outcome: self._measure(live, outcome))
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+        return live
+
+    async def _claim(self, part: WavPart, patience: float) -> None:
+        """Waits for the lock on a part-file, and has whoever holds it let go."""
+        deadline = time.monotonic() + patience
+        asked = 0.0
+        while not await asyncio.to_thread(part.claim):
+            now = time.monotonic()
+            if now >= deadline:
+                raise ResumptionLocked
+            if not asked:
+                self._metrics.resumable("taken")
+            if now - asked > _WATCH_SECONDS:
+                asked = now
+                await self._uploads.want(part.upload_id)
+            await asyncio.sleep(_PAUSE)
+
+    async def _complete_all(self) -> None:
+        after = _FIRST
+        while rows := await self._uploads.whole(after):
+            for row in rows:
+                await self._complete(row)
+            after = rows[-1].id
+
+    async def _complete(self, row: ResumableUpload) -> None:
+        """Makes the record of an upload if all of it has come, and nobody has it in hand."""
+        due, wait = self._retries.get(row.id, (0.0, _RETRY_SECONDS[0]))
+        if row.id in self._live or self._closed or time.monotonic() < due:
+            return
+        part = self._media.wav_part(row.user_id, row.id)
+        try:
+            size = await asyncio.to_thread(part.durable_size)
+            if row.pending_from is not None or size != row.length:
+                return
+            await self.open(row.id, patience=0)
+            later = min(2 * wait, _RETRY_SECONDS[1])
+            self._retries[row.id] = (time.monotonic() + wait, later)
+        except (Unavailable, NoSpace, TooManyRequests, ResumptionLocked, ResumptionGone):
+            pass  # later, or by somebody else
+        except UmusicError as exc:
+            log.warning("an upload of which all has come cannot be completed: %s", exc.code)
+
+    async def _watch(self) -> None:
+        """Lets go what another process wants, and what is gone."""
+        touch = min(_TOUCH_SECONDS, self._uploads.expiry.total_seconds() / 4)
+        while self._live:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                rows = await self._uploads.among(list(self._live))
+                for live in list(self._live.values()):
+                    row = rows.get(live.id)
+                    if row is None or row.problem is not None:
+                        self._spawn(live.let_go((row and end_of(row)) or ResumptionGone()))
+                    elif row.wanted:
+                        self._spawn(live.let_go(ResumptionLocked()))
+                    else:
+                        await live.keep_alive(touch)
+            except Unavailable:
+                pass  # those who need the database say so
+            except Exception:
+                log.exception("what is held here could not be looked at")
+
+    def _forget(self, live: Resumption) -> None:
+        if self._live.get(live.id) is live:
+            del self._live[live.id]
+
+    def _measure(self, live: Resumption, outcome: "asyncio.Future[Record]") -> None:
+        error = None if outcome.cancelled() else outcome.exception()
+        if error is None:
+            record = outcome.result()
+            self._retries.pop(live.id, None)
+            self._metrics.upload_ended("accepted")
+            self._metrics.upload_kept(
+                size=record.source_size,
+                mp3_size=record.size,
+                audio_seconds=record.duration,
+                seconds=(record.created_at - live.row.created_at).total_seconds(),
+                lag=time.monotonic() - live.arrived,
+            )
+        elif is_final(error) and not isinstance(error, ResumptionGone):
+            assert isinstance(error, UmusicError)
+            self._metrics.upload_ended("refused", error.code)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _check_open(row: ResumableUpload) -> None:
+    if error := end_of(row):
+        raise error
+    if row.record_id is not None:
+        raise ResumptionGone("This upload has become a record.")

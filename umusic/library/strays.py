@@ -1,0 +1,77 @@
+"""Part-files of resumable uploads that no open upload has any more.
+
+An upload gets its row before its part-file, so a part-file without an open row is one that somebody
+was about to remove. What a user that this database does not know has is left alone, as in the
+sweep of records.
+"""
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+from umusic.errors import RecordBusy
+from umusic.library.media import Media
+from umusic.library.records import Records
+from umusic.library.uploads import Uploads
+from umusic.library.wav_part import WavPart
+
+_BATCH = 200
+#: How long to wait for whoever has one in hand, in seconds, and between looks.
+_PATIENCE = 10.0
+_PAUSE = 0.05
+
+
+class Strays:
+    """Finds them, and removes them."""
+
+    def __init__(self, uploads: Uploads, records: Records, media: Media) -> None:
+        self._uploads = uploads
+        self._records = records
+        self._media = media
+
+    async def sweep(self, user_id: uuid.UUID | None = None) -> None:
+        """Removes them, in one library or in all, but not those that somebody has in hand."""
+        async for part in self.find(user_id):
+            if await self._records.holds(part.user_id, part.upload_id) is not None:
+                await asyncio.to_thread(part.remove)
+
+    async def find(self, user_id: uuid.UUID | None = None) -> AsyncIterator[WavPart]:
+        """All of them, in one library or in all."""
+        parts = self._media.wav_parts(user_id)
+        while batch := await asyncio.to_thread(_next, parts):
+            rows = await self._uploads.among([part.upload_id for part in batch])
+            for part in batch:
+                row = rows.get(part.upload_id)
+                if row is None or not row.is_open:
+                    yield part
+
+    async def remove(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> bool:
+        """Removes one; False if somebody has it in hand."""
+        return await asyncio.to_thread(self._media.wav_part(user_id, upload_id).remove)
+
+    async def end_all(self, user_id: uuid.UUID) -> None:
+        """Terminates the uploads into a library, and by its user, and removes what is in it.
+
+        Raises:
+            RecordBusy: somebody does not let go.
+        """
+        await self._uploads.end_all(user_id)
+        await self.clear(user_id)
+
+    async def clear(self, user_id: uuid.UUID) -> None:
+        """Removes all part-files in a library in which no upload is open. Raises RecordBusy."""
+        deadline = time.monotonic() + _PATIENCE
+        while not await asyncio.to_thread(self._removed, user_id):
+            if time.monotonic() > deadline:
+                raise RecordBusy("An upload of this user does not come to an end.")
+            await asyncio.sleep(_PAUSE)
+
+    def _removed(self, user_id: uuid.UUID) -> bool:
+        in_hand = [part for part in self._media.wav_parts(user_id) if not part.remove()]
+        return not in_hand
+
+
+def _next(parts: Iterator[WavPart]) -> list[WavPart]:
+    return list(itertools.islice(parts, _BATCH))

@@ -1,0 +1,74 @@
+"""The errors of uploads that come in several requests.
+
+A branch of the tree of `umusic.errors`, and of the same kind.
+"""
+
+from umusic.errors import Conflict, NotFound, PreconditionFailed, TooLarge, UmusicError, Unsupported
+
+
+class VersionUnsupported(PreconditionFailed):
+    """This is an upload by tus 1.0.0: send Tus-Resumable: 1.0.0."""
+
+    code = "tus-version-unsupported"
+
+
+class ResumptionUnknown(NotFound):
+    """There is no such upload. It may have expired long ago: begin a new one."""
+
+    code = "upload-not-found"
+
+
+class WrongOffset(Conflict):
+    """The upload has another number of bytes than Upload-Offset says. Ask by HEAD how many it has,
+    and go on from there."""
+
+    code = "wrong-offset"
+
+
+class LengthExceeded(TooLarge):
+    """The upload would get more bytes than its Upload-Length says."""
+
+    code = "upload-length-exceeded"
+
+
+class NotOffsetStream(Unsupported):
+    """A piece of an upload has the Content-Type application/offset+octet-stream."""
+
+    code = "not-an-offset-stream"
+
+
+class ChecksumMismatch(UmusicError):
+    """What arrived does not have the Upload-Checksum that was announced, and does not count. Please
+    send it again."""
+
+    code = "checksum-mismatch"
+
+
+class ResumptionLocked(UmusicError):
+    """Another request has this upload in hand. Please try again in a moment."""
+
+    code = "upload-locked"
+
+
+class ResumptionGone(UmusicError):
+    """This upload has come to an end."""
+
+    code = "upload-gone"
+
+
+class ResumptionExpired(ResumptionGone):
+    """This upload has expired: nothing of it came for too long. Begin a new one."""
+
+    code = "upload-expired"
+
+
+class ResumptionTerminated(ResumptionGone):
+    """This upload has been terminated. Begin a new one."""
+
+    code = "upload-terminated"
+
+
+class ResumptionFailed(ResumptionGone):
+    """This upload has failed for good. Begin a new one."""
+
+    code = "upload-failed"

@@ -1,0 +1,310 @@
+"""/uploads and /uploads/ID: uploads that survive a broken line, by tus 1.0.0.
+
+An upload's URL is all that it takes to go on with it: no token is asked for there.
+"""
+
+import asyncio
+import uuid
+from email.utils import format_datetime
+from typing import Any
+
+from umusic.errors import ContentEncoded, MethodUnknown, NoSound, TokenMissing, UmusicError
+from umusic.library.keeper import Keeper
+from umusic.library.models import Record, ResumableUpload
+from umusic.library.names import record_name
+from umusic.library.orders import Order
+from umusic.library.resumption import Resumption, Turn
+from umusic.library.resumptions import Progress, Resumptions
+from umusic.library.users import Users
+from umusic.resumable_errors import (
+    LengthExceeded,
+    NotOffsetStream,
+    ResumptionFailed,
+    ResumptionUnknown,
+    VersionUnsupported,
+)
+from umusic.upload_errors import MalformedHeader
+from umusic.web import tus_headers as tus
+from umusic.web.base import BaseHandler
+from umusic.web.credentials import uuid_field
+from umusic.web.dialects import RECORD
+from umusic.web.errors import Problem
+from umusic.web.schemas import Metadata, UploadState
+
+_MAX_METADATA = 4096
+_WITHOUT_VERSION = ("OPTIONS", "GET")
+
+
+class TusHandler(BaseHandler):
+    """What all requests of the protocol have in common ("Core Protocol", "Headers")."""
+
+    METHODS: tuple[str, ...] = ()
+
+    def initialize(  # type: ignore[override]
+        self, keeper: Keeper, resumptions: Resumptions, **common: Any
+    ) -> None:
+        """Takes what an upload needs, and what every handler does."""
+        super().initialize(**common)
+        self.keeper = keeper
+        self.resumptions = resumptions
+        override = self.request.headers.get(tus.OVERRIDE, "").strip().upper()
+        self._is_meant = (override or self.request.method) in self.METHODS
+        if override and self._is_meant:
+            self.request.method = override
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header(tus.RESUMABLE, tus.VERSION)
+        self.set_header("Cache-Control", "no-store")
+
+    def write_problem(self, error: UmusicError) -> None:
+        super().write_problem(error)
+        if isinstance(error, MethodUnknown):
+            self.set_header("Allow", ", ".join(self.METHODS))
+
+    async def admit(self) -> None:
+        method = self.request.method
+        if not self._is_meant:
+            raise MethodUnknown(f"This path takes {', '.join(self.METHODS)}.")
+        version = self.request.headers.get(tus.RESUMABLE)
+        if method not in _WITHOUT_VERSION and version != tus.VERSION:
+            raise VersionUnsupported
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ContentEncoded
+
+    def options(self, *_: str) -> None:
+        """Tells what there is of the protocol."""
+        self.set_header("Allow", ", ".join(self.METHODS))
+        self.set_header("Tus-Version", tus.VERSION)
+        self.set_header("Tus-Extension", ",".join(tus.EXTENSIONS))
+        self.set_header("Tus-Max-Size", str(self.keeper.limits.upload_bytes))
+        self.set_header("Tus-Checksum-Algorithm", ",".join(tus.ALGORITHMS))
+        self.set_status(204)
+
+    def header_number(self, name: str) -> int | None:
+        """A header that is a number of bytes, if it is there."""
+        told = self.request.headers.get(name)
+        return None if told is None else tus.number(name, told)
+
+    def tell_expiry(self, row: ResumableUpload) -> None:
+        """Says until when the upload waits ("Expiration")."""
+        self.set_header(tus.EXPIRES, format_datetime(row.expires_at, usegmt=True))
+
+
+class AppendingHandler(TusHandler):
+    """A request that appends to an upload, or may."""
+
+    _turn: Turn | None = None
+    _resumption: Resumption | None = None
+    _finished_turn = False
+
+    async def begin_turn(self, upload_id: uuid.UUID, offset: int) -> Record | None:
+        """Takes the turn. If the upload has become a record before, it is returned."""
+        told = self.request.headers.get(tus.CHECKSUM)
+        begun = await self.resumptions.begin_turn(
+            upload_id,
+            offset,
+            length=self.header_number(tus.LENGTH) if self.request.method == "PATCH" else None,
+            check=None if told is None else tus.checksum(told),
+            on_cut=self._cut_off,
+        )
+        if isinstance(begun, Record):
+            return begun
+        self._resumption, self._turn = begun
+        end = offset + (self.framing.length or 0)
+        if self._resumption.length is not None and end > self._resumption.length:
+            raise LengthExceeded(limit=self._resumption.length)
+        self.keeper.check_size(end)
+        return None
+
+    async def receive(self, data: bytes) -> None:
+        if self._turn is None:
+            raise LengthExceeded
+        await self._turn.write(data)
+
+    async def end_turn(self) -> Record | None:
+        """Ends the turn; the record, if that was the last one."""
+        assert self._turn is not None and self._resumption is not None
+        await self._turn.finish()
+        self._finished_turn = True
+        if not self._resumption.is_whole:
+            return None
+        return await asyncio.shield(self._resumption.outcome)
+
+    def tell(self, status: int, offset: int, record: Record | None) -> None:
+        """Answers with the offset, and with the record if it is there."""
+        self.set_header(tus.OFFSET, str(offset))
+        self.set_status(status)
+        if record is None:
+            return
+        link = self.link_of(record)
+        self.set_header("Content-Location", link)
+        headers = self.request.headers
+        if tus.wants_record(headers.get("Prefer", ""), headers.get("Accept", "")):
+            receipt = Metadata.of(record, link).model_dump(mode="json")
+            self.set_header("Preference-Applied", "return=representation")
+            members = dict.fromkeys(RECORD.link_members or (), link)
+            self.reply(200 if status == 204 else status, {**receipt, **members})
+
+    async def clean_up(self) -> None:
+        if self._turn is not None and not self._finished_turn:
+            await self._turn.abort()
+
+    def check_content_type(self) -> None:
+        """Raises NotOffsetStream for a body of another type."""
+        told = self.request.headers.get("Content-Type", "")
+        if not tus.is_offset_stream(told):
+            raise NotOffsetStream
+
+    def _cut_off(self, error: Exception) -> None:
+        self.lifecycle.spawn(self.refuse(error))
+
+
+class CreationHandler(AppendingHandler):
+    """POST /uploads: an upload begins ("Creation", "Creation With Upload")."""
+
+    METHODS = ("POST", "OPTIONS")
+
+    def initialize(self, users: Users, **common: Any) -> None:  # type: ignore[override]
+        """Takes who can tell whose a token is, and what every handler of tus does."""
+        super().initialize(**common)
+        self._users = users
+        self._row: ResumableUpload | None = None
+
+    async def admit(self) -> None:
+        await super().admit()
+        if self.request.method != "POST":
+            return
+        bearer = self.bearer()
+        if bearer is None:
+            raise TokenMissing("A token is needed: send Authorization: Bearer TOKEN.")
+        user = await self._users.by_token(bearer)
+        length = self._length()
+        if self.framing.has_body:
+            self.check_content_type()
+        raw = self.request.headers.get(tus.METADATA, "")
+        told = tus.metadata(raw)
+        if len(raw) > _MAX_METADATA:
+            raise MalformedHeader(
+                f"At most {_MAX_METADATA} bytes of {tus.METADATA} are taken.", header=tus.METADATA
+            )
+        owner = uuid_field("user_id", told["user_id"]) if "user_id" in told else user.id
+        name = record_name(told.get("filename") or told.get("name"))
+        self._row = await self.resumptions.create(Order(owner, user.id, name), length, raw)
+        if self.framing.has_body:
+            await self.begin_turn(self._row.id, 0)
+
+    async def post(self) -> None:
+        """Answers with the upload's URL, once the body has ended if there is one."""
+        assert self._row is not None
+        record = await self.end_turn() if self._turn else None
+        self.set_header("Location", self.links.to(self.request, f"/uploads/{self._row.id}"))
+        self.tell_expiry(self._row)
+        self.tell(201, self._resumption.offset if self._resumption else 0, record)
+
+    async def clean_up(self) -> None:
+        await super().clean_up()
+        # Its URL has not been told, so nobody can go on with it.
+        if self._row is not None and self.framing.has_body and not self._finished_turn:
+            row, self._row = self._row, None
+            await self.resumptions.abandon(row.id)
+
+    def _length(self) -> int | None:
+        """The length that is announced; None if that is to come later."""
+        length = self.header_number(tus.LENGTH)
+        deferred = self.request.headers.get(tus.DEFER_LENGTH)
+        if self.request.headers.get(tus.CONCAT) is not None:
+            raise MalformedHeader("Uploads are not concatenated here.", header=tus.CONCAT)
+        if deferred not in (None, "1") or (length is None) != (deferred == "1"):
+            raise MalformedHeader(
+                f"Either {tus.LENGTH} is needed, or {tus.DEFER_LENGTH}: 1.", header=tus.LENGTH
+            )
+        if length == 0:
+            raise NoSound("The upload is empty: there is no WAV in it.")
+        return length
+
+
+class ResumableHandler(AppendingHandler):
+    """/uploads/ID: what there is of an upload, more of it, or its end."""
+
+    METHODS = ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS")
+    _record: Record | None = None
+    _offset = 0
+
+    async def admit(self) -> None:
+        await super().admit()
+        if self.request.method != "PATCH":
+            return
+        self.check_content_type()
+        offset = self.header_number(tus.OFFSET)
+        if offset is None:
+            raise MalformedHeader(f"{tus.OFFSET} is needed.", header=tus.OFFSET)
+        self._offset = offset
+        self._record = await self.begin_turn(self._id(), offset)
+
+    async def head(self, _: str) -> None:
+        """Tells how many bytes there are."""
+        progress = await self.resumptions.look(self._id())
+        if progress.end:
+            raise progress.end
+        row = progress.row
+        self.set_header(tus.OFFSET, str(progress.offset))
+        if row.length is None:
+            self.set_header(tus.DEFER_LENGTH, "1")
+        else:
+            self.set_header(tus.LENGTH, str(row.length))
+        if row.told:
+            self.set_header(tus.METADATA, row.told)
+        if progress.record:
+            self.set_header("Content-Location", self.link_of(progress.record))
+        else:
+            self.tell_expiry(row)
+
+    async def get(self, _: str) -> None:
+        """Tells how far it is, and what has come of it."""
+        progress = await self.resumptions.look(self._id())
+        if progress.end and not isinstance(progress.end, ResumptionFailed):
+            raise progress.end
+        self.reply(200, self._state(progress))
+
+    async def patch(self, _: str) -> None:
+        """Answers once the body has ended, and is durable or has become a record."""
+        record = self._record or await self.end_turn()
+        offset = self._resumption.offset if self._resumption else self._offset
+        if record is None:
+            self.tell_expiry((await self.resumptions.look(self._id())).row)
+        self.tell(204, offset, record)
+
+    async def delete(self, _: str) -> None:
+        """Ends it ("Termination")."""
+        await self.resumptions.terminate(self._id())
+        self.set_status(204)
+
+    def _id(self) -> uuid.UUID:
+        try:
+            return uuid.UUID(self.path_args[0])
+        except ValueError as exc:
+            raise ResumptionUnknown from exc
+
+    def _state(self, progress: Progress) -> UploadState:
+        row, record, end = progress.row, progress.record, progress.end
+        link = self.link_of(record) if record else None
+        if end:
+            state = "failed"
+        elif record:
+            state = "done"
+        else:
+            state = "encoding" if progress.is_whole else "uploading"
+        return UploadState.model_validate(
+            {
+                "state": state,
+                "offset": progress.offset,
+                "length": row.length,
+                "name": row.name,
+                "created_at": row.created_at,
+                "expires_at": row.expires_at,
+                "link": link,
+                "record": Metadata.of(record, link) if record and link else None,
+                "problem": Problem(end).members() if end else None,
+            }
+        )
