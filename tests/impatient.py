@@ -1,9 +1,9 @@
 """umusic as the tests run it where faults are to show soon: `python -m tests.impatient serve`.
 
 It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
-segments; it sweeps every half a second, not every hour, and takes leave sooner; and it waits a
-moment only for a database, and for the ffmpeg that it tries at the start. Nothing else is
-different.
+segments; it sweeps every half a second, not every hour, looks ten times a second whether another
+process wants one of its uploads, and takes leave sooner; and it waits a moment only for a database,
+and for the ffmpeg that it tries at the start. Nothing else is different.
 """
 
 import functools
@@ -13,7 +13,7 @@ from umusic import cli, server
 from umusic.audio import encoder, ffmpeg, pool
 from umusic.audio.process import run
 from umusic.audio.segments import UNIT, Lengths
-from umusic.library import schema
+from umusic.library import resumptions, schema
 
 #: What an ffmpeg may take for a segment, in seconds.
 PATIENCE = 3.0
@@ -31,6 +31,7 @@ if __name__ == "__main__":
     server.PARTING_SECONDS = 1.0
     server.SWEEP_SECONDS = 0.5
     server.TEND_SECONDS = 0.5
+    resumptions._WATCH_SECONDS = 0.1
     schema._PATIENCE = 2.0
     ffmpeg._PROBE_SECONDS = 5
     cli.main()

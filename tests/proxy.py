@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 class Proxy:
     """In front of the server at `site`. `on_sent` is given each piece of what a client sends, and
-    how many bytes went before it, and returns what goes on. The answers on the first `lost`
-    connections never arrive: they are cut at the answer's first byte."""
+    how many bytes went before it, and returns what goes on, or breaks the connection by a
+    ConnectionError. The answers on the first `lost` connections never arrive: they are cut at the
+    answer's first byte."""
 
     def __init__(
         self,
@@ -60,8 +61,10 @@ class Proxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         before = 0
-        with contextlib.suppress(ConnectionError):
+        try:
             while piece := await reader.read(65536):
                 back.write(self._on_sent(piece, before))
                 before += len(piece)
                 await back.drain()
+        except ConnectionError:
+            back.close()

@@ -284,8 +284,9 @@ class Line:
         self.told = offset
         return offset
 
-    def patch(self, offset: int, data: bytes) -> HTTPResponse:
+    def patch(self, offset: int, data: bytes, **more: str) -> HTTPResponse:
         headers = {
+            **more,
             "Content-Type": "application/offset+octet-stream",
             "Upload-Offset": str(offset),
         }
