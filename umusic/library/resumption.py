@@ -139,6 +139,8 @@ class Resumption:
         #: Held while bytes are being written, and while turns change.
         self._busy = asyncio.Lock()
         self._more = asyncio.Event()
+        #: Whether the row says that bytes from the offset on do not count.
+        self._suspected = False
         self._leaving: UmusicError | None = None
         self._ended = False
         self._synced = part.size
@@ -366,16 +368,18 @@ class Resumption:
     async def _forget_unchecked(self) -> None:
         """Cuts off bytes without the checksum that they should have had. If that is not possible
         it is let go: whoever opens it next does so first."""
-        if self._ended or self._part.size == self.offset:
+        if self._ended or not self._suspected:
             return
         try:
             await asyncio.to_thread(self._part.cut, self.offset)
             await self._uploads.trust(self.id, self.offset)
+            self._suspected = False
         except Exception:
             self._leave(ResumptionLocked())
             raise
 
     async def _suspect(self) -> None:
+        self._suspected = True
         try:
             await self._uploads.suspect(self.id, self.offset)
         except BaseException:
@@ -389,6 +393,7 @@ class Resumption:
         try:
             await asyncio.to_thread(self._part.sync)
             await self._uploads.trust(self.id, self._part.size)
+            self._suspected = False
         except BaseException:
             # Nobody knows whether they count. The next one to open it asks the row.
             self._leave(ResumptionLocked())
