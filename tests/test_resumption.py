@@ -115,6 +115,21 @@ async def test_whoever_leaves_goes_on_with_the_encoder_there_is(
     assert (await tus.state(url))["state"] == "done"
 
 
+@pytest.mark.gen_test
+async def test_a_checksum_without_a_byte_leaves_no_doubt_behind(
+    client: Client, services: Services
+) -> None:
+    tus = Tus(client, await client.register())
+    url = await tus.begin(len(WAV))
+    announced = checksum(WAV)["Upload-Checksum"]
+    async with connected(client) as (_, writer):
+        writer.write(head(url, 0, len(WAV), Upload_Checksum=announced))
+        await wait_for(lambda: services.resumptions.live == 1)
+        await asyncio.sleep(0.05)
+    assert (await tus.patch(url, 0, WAV[:HALF])).code == 204
+    assert (await services.uploads.find(uuid.UUID(url[-36:]))).pending_from is None
+
+
 class TestImpatience:
     """What nobody goes on with is let go soon."""
 

@@ -230,7 +230,7 @@ class Resumption:
                     await self._trust()
                 elif not self.is_whole:
                     await asyncio.to_thread(self._part.sync)
-                    await self._uploads.touch(self.id, self.offset)
+                    await self._touch()
             finally:
                 self._wait_for_next()
 
@@ -245,7 +245,7 @@ class Resumption:
                 return
             try:
                 await self._forget_unchecked()
-                await self._uploads.touch(self.id, self.offset)
+                await self._touch()
             except Unavailable:
                 pass  # its progress is told the next time
             finally:
@@ -262,8 +262,7 @@ class Resumption:
     async def keep_alive(self, seconds: float) -> None:
         """Has it expire later, if it makes progress; not more often than every `seconds`."""
         if self.arrived > self._touched and time.monotonic() - self._touched >= seconds:
-            self._touched = time.monotonic()
-            await self._uploads.touch(self.id, self.offset)
+            await self._touch()
 
     async def let_go(self, error: UmusicError) -> None:
         """Ends it here, with what those are told who wait for it. The part-file stays, unless the
@@ -392,13 +391,17 @@ class Resumption:
     async def _trust(self) -> None:
         try:
             await asyncio.to_thread(self._part.sync)
-            await self._uploads.trust(self.id, self._part.size)
+            self.row.expires_at = await self._uploads.trust(self.id, self._part.size)
             self._suspected = False
         except BaseException:
             # Nobody knows whether they count. The next one to open it asks the row.
             self._leave(ResumptionLocked())
             raise
         self._count()
+
+    async def _touch(self) -> None:
+        self._touched = time.monotonic()
+        self.row.expires_at = await self._uploads.touch(self.id, self.offset)
 
     def _count(self) -> None:
         """Counts what has been written."""

@@ -329,7 +329,7 @@ class Resumptions:
             return
         part = self._media.wav_part(row.user_id, row.id)
         try:
-            size = await asyncio.to_thread(part.durable_size)
+            size = await asyncio.to_thread(part.present_size)
             if row.pending_from is not None or size != row.length:
                 return
             await self.open(row.id, patience=0)

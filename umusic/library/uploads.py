@@ -100,19 +100,15 @@ class Uploads:
         revision = ResumableUpload.revision + 1
         await self._change(upload_id, pending_from=offset, revision=revision)
 
-    async def trust(self, upload_id: uuid.UUID, received: int) -> None:
-        """Says that all of the part-file's bytes count, and that there was progress."""
-        await self._change(
-            upload_id,
-            pending_from=None,
-            revision=ResumableUpload.revision + 1,
-            received=received,
-            expires_at=_now() + self.expiry,
-        )
+    async def trust(self, upload_id: uuid.UUID, received: int) -> datetime.datetime:
+        """Says that all of the part-file's bytes count, and that there was progress. Returns when
+        it expires now."""
+        revision = ResumableUpload.revision + 1
+        return await self._progress(upload_id, received, pending_from=None, revision=revision)
 
-    async def touch(self, upload_id: uuid.UUID, received: int) -> None:
-        """Says that there was progress: so it expires later."""
-        await self._change(upload_id, received=received, expires_at=_now() + self.expiry)
+    async def touch(self, upload_id: uuid.UUID, received: int) -> datetime.datetime:
+        """Says that there was progress. Returns when it expires now."""
+        return await self._progress(upload_id, received)
 
     async def want(self, upload_id: uuid.UUID) -> None:
         """Asks whoever holds it to let go."""
@@ -169,6 +165,13 @@ class Uploads:
         query = select(ResumableUpload).where(ResumableUpload.id.in_(upload_ids))
         async with self._database.reading() as session:
             return {row.id: row for row in await session.scalars(query)}
+
+    async def _progress(
+        self, upload_id: uuid.UUID, received: int, **values: Any
+    ) -> datetime.datetime:
+        expires_at = _now() + self.expiry
+        await self._change(upload_id, received=received, expires_at=expires_at, **values)
+        return expires_at
 
     async def _change(self, upload_id: uuid.UUID, **values: Any) -> None:
         change = update(ResumableUpload).where(ResumableUpload.id == upload_id, _OPEN)

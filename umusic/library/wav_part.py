@@ -94,6 +94,14 @@ class WavPart:
                 os.fdatasync(self._file)
                 self.size = size
 
+    def present_size(self) -> int:
+        """How many bytes are there now; the lock is not needed."""
+        with writing():
+            try:
+                return self.path.stat().st_size
+            except FileNotFoundError:
+                return 0
+
     def durable_size(self) -> int:
         """How many bytes are there, and stay there whatever happens; the lock is not needed."""
         with writing():

@@ -199,7 +199,7 @@ class CreationHandler(AppendingHandler):
         assert self._row is not None
         record = await self.end_turn() if self._turn else None
         self.set_header("Location", self.links.to(self.request, f"/uploads/{self._row.id}"))
-        self.tell_expiry(self._row)
+        self.tell_expiry(self._resumption.row if self._resumption else self._row)
         self.tell(201, self._resumption.offset if self._resumption else 0, record)
 
     async def clean_up(self) -> None:
@@ -271,8 +271,8 @@ class ResumableHandler(AppendingHandler):
         """Answers once the body has ended, and is durable or has become a record."""
         record = self._record or await self.end_turn()
         offset = self._resumption.offset if self._resumption else self._offset
-        if record is None:
-            self.tell_expiry((await self.resumptions.look(self._id())).row)
+        if record is None and self._resumption:
+            self.tell_expiry(self._resumption.row)
         self.tell(204, offset, record)
 
     async def delete(self, _: str) -> None:

@@ -33,7 +33,8 @@ CONCAT = "Upload-Concat"
 EXPIRES = "Upload-Expires"
 OVERRIDE = "X-HTTP-Method-Override"
 
-#: What scripts of other sites have to be allowed to send, and to read, for tus to work there.
+#: What scripts of other sites have to be allowed to send, and to read, for tus to work there. A
+#: preflight comes to `TusHandler.options`, as OPTIONS is a method of these paths.
 CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
