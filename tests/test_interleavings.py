@@ -18,7 +18,7 @@ from tests.process import Process
 from tests.test_resumption import Line, kill
 from tests.wavs import take
 
-WAV = take(2.0)
+WAV = take(1.0)
 #: What may happen, and how often each is in a deck. Not by hypothesis: what another run of the same
 #: steps meets is another moment of the server, which it takes for a fault of the test.
 DECK = {
@@ -177,7 +177,7 @@ def make(cluster: str, template: str) -> Iterator[Callable[[int], Interleavings]
 
 
 def test_a_few(make: Callable[[int], Interleavings]) -> None:
-    make(1).run(2 * sum(DECK.values()) // 3)
+    make(1).run(sum(DECK.values()) // 2)
 
 
 @pytest.mark.chaos

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import random
 import signal
 import socket
@@ -366,29 +367,36 @@ def link_of(response: HTTPResponse) -> str:
 
 def test_kills_at_any_point_change_nothing(start: Start) -> None:
     choice = random.Random(8)
-    wav = take(20.0)
+    wav = take(8.0)
     server = start()
     token = server.register("Ann")
     status, receipt = server.put(token, wav)
     assert status == 201
     line = Line(server, token, len(wav))
-    for _ in range(4):
-        end = min(line.offset() + choice.randrange(len(wav) // 4), len(wav) - 1)
+    for _ in range(2):
+        end = min(line.offset() + choice.randrange(len(wav) // 3), len(wav) - 1)
         with line.hang(wav, end):
-            time.sleep(choice.uniform(0, 0.15))
-            if choice.random() < 0.5:
-                line.await_offset(end)
+            line.await_offset(choice.randrange(line.told, end))
             kill(line.server)
         line.server = start()
+    # Bytes without their checksum do not count, before the kill as after it.
     offset = line.offset()
+    announced = checksum(wav[offset:])["Upload-Checksum"]
+    with line.hang(wav, len(wav) - 1, Upload_Checksum=announced):
+        [part] = (server.directory / "media").rglob(".*.upload")
+        while part.stat().st_size < len(wav) - 1:
+            time.sleep(0.01)
+        assert line.offset() == offset
+        kill(line.server)
+    line.server = start()
+    assert line.offset() == offset
     link = link_of(line.patch(offset, wav[offset:]))
     assert line.mp3(link) == line.mp3(receipt["link"])
-    assert not list((server.directory / "media").rglob(".*.upload"))
     assert ", 0 faults" in line.server.check()
 
 
 def test_a_kill_after_the_last_byte_makes_one_record(start: Start) -> None:
-    wav = take(20.0)
+    wav = take(12.0)
     server = start(encoders="1")
     token = server.register("Ann")
     line = Line(server, token, len(wav))
@@ -399,68 +407,35 @@ def test_a_kill_after_the_last_byte_makes_one_record(start: Start) -> None:
     link = line.await_done()
     receipt = line.server.put(token, wav)[1]
     assert line.mp3(link) == line.mp3(receipt["link"])
-    deadline = time.monotonic() + 5
-    while "2 records checked, 0 faults" not in line.server.check():
-        assert time.monotonic() < deadline
+    assert "2 records checked, 0 faults" in line.server.check()
 
 
-def test_bytes_without_their_checksum_are_cut_off_after_a_kill(start: Start) -> None:
-    server = start()
-    line = Line(server, server.register("Ann"), len(WAV))
-    assert line.patch(0, WAV[:99]).status == 204
-    announced = checksum(WAV[99:])["Upload-Checksum"]
-    with line.hang(WAV, HALF, Upload_Checksum=announced):
-        [part] = (server.directory / "media").rglob(".*.upload")
-        while part.stat().st_size < HALF:
-            time.sleep(0.01)
-        assert line.offset() == 99
-        kill(server)
-    line.server = start()
-    assert line.offset() == 99
-    link_of(line.patch(99, WAV[99:]))
-
-
-def test_another_process_goes_on(start: Start) -> None:
+def test_one_process_takes_over_from_another(start: Start) -> None:
     with ThreadPoolExecutor(2) as starters:
-        one, two = starters.map(lambda _: start(body_timeout="20"), range(2))
+        one, two = starters.map(lambda _: start(drain_seconds="1"), range(2))
     token = one.register("Ann")
+    sha256 = two.put(token, WAV)[1]["sha256"]
+    # From one that lives.
     line = Line(one, token, len(WAV))
     with line.hang(WAV, HALF) as hanging:
         line.await_offset(HALF)
         line.server = two
         assert line.offset() == HALF
-        began = time.monotonic()
         assert line.patch(HALF, WAV[HALF:-9]).status == 204
-        assert time.monotonic() - began < 3.0
         assert hanging.recv(65536).startswith(b"HTTP/1.1 423 ")
-    # Its process is dead: then at once.
     line.server = one
-    with line.hang(WAV, len(WAV) - 1):
-        line.await_offset(len(WAV) - 1)
-        kill(one)
-    line.server = two
-    began = time.monotonic()
-    link = link_of(line.patch(len(WAV) - 1, WAV[-1:]))
-    assert time.monotonic() - began < 2.0
-    assert line.mp3(link) == line.mp3(two.put(token, WAV)[1]["link"])
-
-
-def test_a_termination_reaches_another_process(start: Start) -> None:
-    with ThreadPoolExecutor(2) as starters:
-        one, two = starters.map(lambda _: start(body_timeout="20"), range(2))
-    line = Line(one, one.register("Ann"), len(WAV))
+    link = link_of(line.patch(len(WAV) - 9, WAV[-9:]))
+    assert hashlib.sha256(line.mp3(link)).hexdigest() == sha256
+    # To end it.
+    line = Line(one, token, len(WAV))
     with line.hang(WAV, HALF) as hanging:
         line.await_offset(HALF)
         line.server = two
         assert line.ask("DELETE", line.path, {}).status == 204
         assert hanging.recv(65536).startswith(b"HTTP/1.1 410 ")
     assert not list((one.directory / "media").rglob(".*.upload"))
-
-
-def test_a_process_that_is_told_to_stop_lets_go(start: Start) -> None:
-    with ThreadPoolExecutor(2) as starters:
-        one, two = starters.map(lambda _: start(drain_seconds="1.5"), range(2))
-    line = Line(one, one.register("Ann"), len(WAV))
+    # From one that has been told to stop.
+    line = Line(one, token, len(WAV))
     with line.hang(WAV, HALF) as hanging:
         line.await_offset(HALF)
         one.popen.send_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from tests.test_tus import parts
 from tests.wavs import take
 from umusic.app import Services
 
-WAV = take(8.0)
+WAV = take(3.0)
 
 
 def send(site: str, account: Account, path: Path, **options: Any) -> str:
@@ -80,7 +80,7 @@ async def test_tuspy_goes_on_after_breaks(
     user = await client.register()
     choice = random.Random(chunk_size)
     url = ""
-    async with Proxy(client.site, on_sent=cutting(choice, 20)).running() as site:
+    async with Proxy(client.site, on_sent=cutting(choice, 10)).running() as site:
         for _ in range(100):
             # It gives up where a creation breaks.
             try:

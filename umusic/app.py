@@ -113,24 +113,7 @@ async def services(
     """Makes the services of one process and takes them down again."""
     async with library(settings, database_url=database_url) as opened:
         metrics = Metrics(problem_types())
-        keeper = Keeper(
-            opened.users,
-            opened.records,
-            opened.keys,
-            opened.uploads,
-            opened.media,
-            Pool(ffmpeg, settings.encoders, metrics=metrics),
-            Mp3Settings(
-                quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
-            ),
-            Limits(
-                upload_bytes=settings.max_upload_bytes,
-                quota_bytes=settings.user_quota_bytes,
-                uploads=settings.max_uploads,
-                uploads_per_user=settings.uploads_per_user,
-                file_for_others=settings.file_for_others,
-            ),
-        )
+        keeper = _keeper(settings, opened, Pool(ffmpeg, settings.encoders, metrics=metrics))
         # Few, as uploads have need of the cores; but one that is long must not hold up all others.
         helpers = max(settings.encoders // 2, 2)
         waveforms = Waveforms(opened.media, ffmpeg, helpers, metrics)
@@ -175,6 +158,27 @@ async def services(
             await resumptions.close()
             await keeper.abort_all()
             await lifecycle.settle()
+
+
+def _keeper(settings: Settings, opened: Library, pool: Pool) -> Keeper:
+    return Keeper(
+        opened.users,
+        opened.records,
+        opened.keys,
+        opened.uploads,
+        opened.media,
+        pool,
+        Mp3Settings(
+            quality=int(settings.mp3_quality.removeprefix("V")), bitrate=settings.mp3_bitrate
+        ),
+        Limits(
+            upload_bytes=settings.max_upload_bytes,
+            quota_bytes=settings.user_quota_bytes,
+            uploads=settings.max_uploads,
+            uploads_per_user=settings.uploads_per_user,
+            file_for_others=settings.file_for_others,
+        ),
+    )
 
 
 def _watch(metrics: Metrics, keeper: Keeper, lifecycle: Lifecycle, database: Database) -> None:

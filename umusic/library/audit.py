@@ -97,7 +97,10 @@ class Audit:
             for file in await asyncio.to_thread(_free, free):
                 yield Finding(Fault.UNFINISHED, file.user_id, file.record_id)
         async for part in self._strays.find():
-            yield Finding(Fault.STRAY, part.user_id, part.upload_id)
+            # Whoever has just ended it had been about to remove it.
+            await asyncio.sleep(_PAUSE)
+            if await asyncio.to_thread(part.path.exists):
+                yield Finding(Fault.STRAY, part.user_id, part.upload_id)
 
     async def is_plausible(self) -> bool:
         """Whether media directory and database seem to belong together: whether any record has its

@@ -6,18 +6,15 @@ after a break, a restart or a crash takes the same way as one without. It knows 
 """
 
 import asyncio
-import hashlib
-import hmac
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 from umusic.errors import NoSpace, UmusicError, Unavailable
+from umusic.library.arrival import Arrival
 from umusic.library.keeper import Upload
 from umusic.library.models import Record, ResumableUpload
+from umusic.library.turns import Checksum, Turn
 from umusic.library.uploads import Uploads
-from umusic.library.wav_part import WavPart
 from umusic.resumable_errors import (
     ChecksumMismatch,
     LengthExceeded,
@@ -31,106 +28,34 @@ log = logging.getLogger(__name__)
 
 #: Bytes that are handed on to the encoder at once.
 _PIECE = 256 * 1024
-#: Bytes after which what has been written is made durable meanwhile, so that the end is near.
-_SYNC_BYTES = 16 * 2**20
 #: What may go well the next time; after anything else there is no next time.
-_PASSING = (Unavailable, NoSpace, TooManyRequests)
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    """What a piece has to have: an `algorithm` as hashlib calls it, and its digest."""
-
-    algorithm: str
-    digest: bytes
+_PASSING = (Unavailable, NoSpace, TooManyRequests, ResumptionLocked)
+_ANOTHER = "Another request goes on with this upload."
 
 
 def is_final(error: BaseException) -> bool:
     """Whether an upload has failed for good by this."""
-    return (
-        isinstance(error, UmusicError)
-        and type(error) is not UmusicError
-        and not isinstance(error, (*_PASSING, ResumptionLocked))
-    )
-
-
-class Turn:
-    """One request's turn to append. Three verbs: `write`, `finish`, `abort`; at any time it may be
-    told by `on_cut` that it is no more. Bytes under a checksum count once they have it."""
-
-    def __init__(
-        self, resumption: "Resumption", on_cut: Callable[[Exception], None], check: Checksum | None
-    ) -> None:
-        self._resumption = resumption
-        self._check = check
-        self._hash = hashlib.new(check.algorithm) if check else None
-        self.on_cut = on_cut
-
-    @property
-    def checked(self) -> bool:
-        """Whether its bytes have to have a checksum."""
-        return self._check is not None
-
-    @property
-    def fits(self) -> bool:
-        """Whether they have it."""
-        assert self._check is not None and self._hash is not None
-        return hmac.compare_digest(self._hash.digest(), self._check.digest)
-
-    def take(self, part: WavPart, data: bytes) -> None:
-        """Writes the next bytes to the part-file. Blocks."""
-        part.append(data)
-        if self._hash:
-            self._hash.update(data)
-
-    async def write(self, data: bytes) -> None:
-        """Takes the next bytes.
-
-        Raises:
-            LengthExceeded, TooLarge, QuotaExceeded: they are too many.
-            ResumptionLocked: somebody else goes on with the upload.
-            NoSpace, OutOfResources, MediaAway; or what the WAV was refused for meanwhile.
-        """
-        await self._resumption.append(self, data)
-
-    async def finish(self) -> None:
-        """Says that all has come; it is durable when this returns, or has become a record.
-
-        Raises:
-            ChecksumMismatch; ResumptionLocked, MediaAway, DatabaseUnavailable.
-        """
-        await self._resumption.end_turn(self)
-
-    async def abort(self) -> None:
-        """Says that no more will come. What has come counts, but not if it has a checksum."""
-        await self._resumption.break_off(self)
+    ours = isinstance(error, UmusicError) and type(error) is not UmusicError
+    return ours and not isinstance(error, _PASSING)
 
 
 class Resumption:
-    """One live upload: its part-file, claimed; its feeder; and whose turn it is. `idle` seconds
+    """One live upload: what has arrived of it, its feeder, and whose turn it is. `idle` seconds
     after the last turn it is let go."""
 
     def __init__(
         self,
-        row: ResumableUpload,
-        part: WavPart,
+        arrival: Arrival,
         upload: Upload,
         uploads: Uploads,
         *,
         idle: float,
         on_end: Callable[["Resumption"], None],
     ) -> None:
-        self.id = row.id
-        self.row = row
-        self.length = row.length
-        #: Bytes that count.
-        self.offset = part.size
+        self.arrival = arrival
+        self.id = arrival.row.id
         #: Whether a turn was broken off since the last one.
-        self.broken = part.size > 0
-        self.began = time.monotonic()
-        #: When the last bytes came, by the monotonic clock.
-        self.arrived = self.began
-        self._part = part
+        self.broken = arrival.size > 0
         self._upload = upload
         self._uploads = uploads
         self._idle = idle
@@ -139,13 +64,8 @@ class Resumption:
         #: Held while bytes are being written, and while turns change.
         self._busy = asyncio.Lock()
         self._more = asyncio.Event()
-        #: Whether the row says that bytes from the offset on do not count.
-        self._suspected = False
         self._leaving: UmusicError | None = None
         self._ended = False
-        self._synced = part.size
-        self._touched = self.began
-        self._sync: asyncio.Task[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         #: What comes of it.
@@ -155,9 +75,24 @@ class Resumption:
         self._wait_for_next()
 
     @property
+    def row(self) -> ResumableUpload:
+        """Its row, as far as it is known here."""
+        return self.arrival.row
+
+    @property
+    def length(self) -> int | None:
+        """Bytes in all, if that is known."""
+        return self.arrival.length
+
+    @property
+    def offset(self) -> int:
+        """Bytes that count."""
+        return self.arrival.offset
+
+    @property
     def is_whole(self) -> bool:
         """Whether all bytes are there."""
-        return self.offset == self.length
+        return self.arrival.is_whole
 
     @property
     def is_idle(self) -> bool:
@@ -178,15 +113,19 @@ class Resumption:
             WrongOffset: there is another number of bytes.
             ResumptionLocked: it has just been let go: open it anew.
         """
-        self._cut(ResumptionLocked("Another request goes on with this upload."))
+        self._cut(ResumptionLocked(_ANOTHER))
         async with self._busy:
-            await self._check_offset(offset)
-            turn = Turn(self, on_cut, check)
+            self._check_live()
+            await self._forget()
+            if offset != self.offset:
+                self._wait_for_next()
+                raise WrongOffset(offset=self.offset)
             if check:
                 await self._suspect()
+            self._check_live()
             self._stop_waiting()
-            self._turn = turn
-            return turn
+            self._turn = Turn(self, on_cut, check)
+            return self._turn
 
     async def set_length(self, length: int) -> None:
         """Says how many bytes it will have in all, where that was open.
@@ -199,22 +138,19 @@ class Resumption:
         if self.length is not None or length < self.offset:
             raise LengthExceeded("The upload has another length, or more bytes already.")
         self._upload.check_size(length)
-        await self._uploads.set_length(self.id, length)
-        self.length = length
+        await self.arrival.set_length(length)
         self._more.set()
 
     async def append(self, turn: Turn, data: bytes) -> None:
         """See `Turn.write`."""
         async with self._busy:
             self._check_turn(turn)
-            end = self._part.size + len(data)
+            end = self.arrival.size + len(data)
             if self.length is not None and end > self.length:
                 raise LengthExceeded(limit=self.length)
             self._upload.check_size(end)
-            await asyncio.to_thread(turn.take, self._part, data)
-            self.arrived = time.monotonic()
-            if not turn.checked:
-                self._count()
+            await self.arrival.take(turn, data)
+            self._more.set()
 
     async def end_turn(self, turn: Turn) -> None:
         """See `Turn.finish`."""
@@ -223,14 +159,14 @@ class Resumption:
             self._turn = None
             try:
                 if turn.checked and not turn.fits:
-                    await self._forget_unchecked()
+                    await self._forget()
                     raise ChecksumMismatch
                 self.broken = False
                 if turn.checked:
                     await self._trust()
                 elif not self.is_whole:
-                    await asyncio.to_thread(self._part.sync)
-                    await self._touch()
+                    await self.arrival.sync()
+                    await self.arrival.touch()
             finally:
                 self._wait_for_next()
 
@@ -244,36 +180,22 @@ class Resumption:
             if self._turn is not None or self.has_ended:
                 return
             try:
-                await self._forget_unchecked()
-                await self._touch()
+                await self._forget()
+                await self.arrival.touch()
             except Unavailable:
                 pass  # its progress is told the next time
             finally:
                 self._wait_for_next()
 
-    async def durable_offset(self) -> int:
-        """The bytes that count and stay, whatever happens."""
-        offset = self.offset
-        if self._ended:
-            return offset
-        await asyncio.to_thread(self._part.durable_size)
-        return offset
-
-    async def keep_alive(self, seconds: float) -> None:
-        """Has it expire later, if it makes progress; not more often than every `seconds`."""
-        if self.arrived > self._touched and time.monotonic() - self._touched >= seconds:
-            await self._touch()
-
     async def let_go(self, error: UmusicError) -> None:
         """Ends it here, with what those are told who wait for it. The part-file stays, unless the
         upload is gone. Does nothing if it has just become a record."""
-        self._leaving = self._leaving or error
+        self._leave(error)
         self._cut(error)
-        self._more.set()
         try:
             await self._upload.abort()
         finally:
-            await asyncio.wait([self._life])
+            await self.ended()
 
     async def ended(self) -> None:
         """Waits until it has let go of all that it holds."""
@@ -294,9 +216,7 @@ class Resumption:
         try:
             # Whoever is writing to it comes to an end first.
             async with self._busy:
-                if self._sync:
-                    await asyncio.wait([self._sync])
-                await asyncio.to_thread(self._part.discard if gone else self._part.release)
+                await self.arrival.end(discard=gone)
         except OSError:
             log.exception("a part-file could not be removed; a sweep will")
         finally:
@@ -307,8 +227,7 @@ class Resumption:
         while True:
             self._more.clear()
             while fed < self.offset:
-                count = min(_PIECE, self.offset - fed)
-                data = await asyncio.to_thread(self._part.read, fed, count)
+                data = await self.arrival.read(fed, _PIECE)
                 await self._upload.write(data)
                 fed += len(data)
             if self.is_whole:
@@ -348,76 +267,37 @@ class Resumption:
             self.broken = True
             turn.on_cut(error)
 
+    def _check_live(self) -> None:
+        if self.has_ended:
+            raise ResumptionLocked
+
     def _check_turn(self, turn: Turn) -> None:
         if self._turn is turn:
             return
         if self._ended and (error := self.outcome.exception()):
             raise error
-        raise ResumptionLocked("Another request goes on with this upload.")
+        raise ResumptionLocked(_ANOTHER)
 
-    async def _check_offset(self, offset: int) -> None:
-        """Before a turn: cuts off what does not count of the last one."""
-        if self.has_ended:
-            raise ResumptionLocked
-        await self._forget_unchecked()
-        if offset != self.offset:
-            self._wait_for_next()
-            raise WrongOffset(offset=self.offset)
-
-    async def _forget_unchecked(self) -> None:
-        """Cuts off bytes without the checksum that they should have had. If that is not possible
-        it is let go: whoever opens it next does so first."""
-        if self._ended or not self._suspected:
-            return
-        try:
-            await asyncio.to_thread(self._part.cut, self.offset)
-            await self._uploads.trust(self.id, self.offset)
-            self._suspected = False
-        except Exception:
-            self._leave(ResumptionLocked())
-            raise
+    # If one of these fails nobody knows what the row says: then it is let go, and whoever opens it
+    # next goes by the row.
 
     async def _suspect(self) -> None:
-        self._suspected = True
-        try:
-            await self._uploads.suspect(self.id, self.offset)
-        except BaseException:
-            # The row may say so: then nothing may be added here that would count.
-            self._leave(ResumptionLocked())
-            raise
-        if self.has_ended:
-            raise ResumptionLocked
+        await self._surely(self.arrival.suspect)
 
     async def _trust(self) -> None:
+        await self._surely(self.arrival.trust)
+        self._more.set()
+
+    async def _forget(self) -> None:
+        if not self._ended:
+            await self._surely(self.arrival.forget)
+
+    async def _surely(self, change: Callable[[], Awaitable[None]]) -> None:
         try:
-            await asyncio.to_thread(self._part.sync)
-            self.row.expires_at = await self._uploads.trust(self.id, self._part.size)
-            self._suspected = False
+            await change()
         except BaseException:
-            # Nobody knows whether they count. The next one to open it asks the row.
             self._leave(ResumptionLocked())
             raise
-        self._count()
-
-    async def _touch(self) -> None:
-        self._touched = time.monotonic()
-        self.row.expires_at = await self._uploads.touch(self.id, self.offset)
-
-    def _count(self) -> None:
-        """Counts what has been written."""
-        self.offset = self._part.size
-        self._more.set()
-        if self.offset - self._synced >= _SYNC_BYTES and self._sync is None:
-            self._synced = self.offset
-            self._sync = asyncio.create_task(self._sync_now())
-
-    async def _sync_now(self) -> None:
-        try:
-            await asyncio.to_thread(self._part.sync)
-        except UmusicError as exc:
-            log.warning("a part-file could not be synced: %r", exc.__cause__)
-        finally:
-            self._sync = None
 
     def _leave(self, error: UmusicError) -> None:
         self._leaving = self._leaving or error

@@ -11,16 +11,19 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
-from umusic.errors import Draining, NoSpace, RecordUnknown, UmusicError, Unavailable
+from umusic.errors import Draining, UmusicError, Unavailable
+from umusic.library.arrival import Arrival
+from umusic.library.completion import Completion
 from umusic.library.keeper import Keeper, Upload
 from umusic.library.media import Media
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.orders import Order
+from umusic.library.progress import Progress, look
 from umusic.library.records import Records
-from umusic.library.resumption import Checksum, Resumption, Turn, is_final
+from umusic.library.resumption import Resumption, is_final
+from umusic.library.turns import Checksum, Turn
 from umusic.library.uploads import Uploads, end_of
 from umusic.library.wav_part import WavPart
 from umusic.metrics import Metrics
@@ -31,7 +34,6 @@ from umusic.resumable_errors import (
     ResumptionUnknown,
     WrongOffset,
 )
-from umusic.upload_errors import TooManyRequests
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +44,6 @@ _PAUSE = 0.05
 _WATCH_SECONDS = 1.0
 #: Progress is written down so often while a request goes on, or more often if uploads expire soon.
 _TOUCH_SECONDS = 60.0
-#: Before what all has come of is tried again, after it went wrong in a way that may pass: the
-#: first time, and at most.
-_RETRY_SECONDS = (5.0, 3600.0)
-_FIRST = uuid.UUID(int=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an upload is: its row, how many bytes count and stay; its record if it has one, or
-    else why nothing comes of it any more, if so."""
-
-    row: ResumableUpload
-    offset: int
-    record: Record | None = None
-    end: ResumptionGone | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all bytes are there."""
-        return self.offset == self.row.length
 
 
 class Resumptions:
@@ -89,8 +71,7 @@ class Resumptions:
         self._doors: weakref.WeakValueDictionary[uuid.UUID, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
-        #: When to try again to complete one, and after how many seconds then.
-        self._retries: dict[uuid.UUID, tuple[float, float]] = {}
+        self._completion = Completion(uploads, media, self._complete)
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -123,26 +104,16 @@ class Resumptions:
             ResumptionUnknown: there is none.
             MediaAway, OutOfResources, NoSpace: its part-file cannot be looked at.
         """
-        while True:
+        live = self._live.get(upload_id)
+        if live and not live.has_ended:
             row = await self._uploads.find(upload_id)
-            if row.record_id is not None and row.problem is None:
-                return await self._done(row)
-            if end := end_of(row):
-                return Progress(row, row.received, end=end)
-            if live := self._live.get(upload_id):
-                progress = Progress(row, await live.durable_offset())
+            # Let go of meanwhile, it may have come further elsewhere.
+            if row.is_open and not live.has_ended:
                 row.length = live.length
-                return progress
-            part = self._media.wav_part(row.user_id, row.id)
-            await asyncio.to_thread(self._media.check_mounted)
-            size = await asyncio.to_thread(part.durable_size)
-            # Bytes that were cut off again in between have never counted.
-            if (await self._uploads.find(upload_id)).revision == row.revision:
-                break
-        offset = size if row.pending_from is None else min(size, row.pending_from)
-        progress = Progress(row, offset)
-        if progress.is_whole:
-            self._spawn(self._complete(row))
+                return Progress(row, await live.arrival.durable_offset())
+        progress = await look(upload_id, self._uploads, self._records, self._media)
+        if progress.row.is_open and progress.is_whole:
+            self._spawn(self._completion.attempt(progress.row))
         return progress
 
     async def begin_turn(
@@ -240,7 +211,7 @@ class Resumptions:
             # If another process has it, that one removes it.
             await asyncio.to_thread(self._media.wav_part(row.user_id, row.id).remove)
         # By itself: whoever is interrupted while it opens one would leave a lock behind.
-        await asyncio.shield(self._spawn(self._complete_all()))
+        await asyncio.shield(self._spawn(self._completion.attempt_all()))
 
     def drain(self) -> None:
         """Opens no more, and lets those go that nobody is writing to."""
@@ -258,14 +229,6 @@ class Resumptions:
             self._watching.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-    async def _done(self, row: ResumableUpload) -> Progress:
-        assert row.record_id is not None
-        try:
-            record = await self._records.find(row.record_id, row.user_id)
-        except RecordUnknown as exc:
-            raise ResumptionGone("The record that came of this upload has been deleted.") from exc
-        return Progress(row, row.length or 0, record)
 
     async def _start(self, upload_id: uuid.UUID, patience: float) -> Resumption:
         row = await self._uploads.find(upload_id)
@@ -293,7 +256,8 @@ class Resumptions:
             finally:
                 await asyncio.to_thread(part.discard if gone else part.release)
             raise
-        live = Resumption(row, part, upload, self._uploads, idle=self._idle, on_end=self._forget)
+        arrival = Arrival(row, part, self._uploads)
+        live = Resumption(arrival, upload, self._uploads, idle=self._idle, on_end=self._forget)
         self._live[upload_id] = live
         live.outcome.add_done_callback(lambda outcome: self._measure(live, outcome))
         if self._watching is None or self._watching.done():
@@ -315,30 +279,10 @@ class Resumptions:
                 await self._uploads.want(part.upload_id)
             await asyncio.sleep(_PAUSE)
 
-    async def _complete_all(self) -> None:
-        after = _FIRST
-        while rows := await self._uploads.whole(after):
-            for row in rows:
-                await self._complete(row)
-            after = rows[-1].id
-
-    async def _complete(self, row: ResumableUpload) -> None:
-        """Makes the record of an upload if all of it has come, and nobody has it in hand."""
-        due, wait = self._retries.get(row.id, (0.0, _RETRY_SECONDS[0]))
-        if row.id in self._live or self._closed or time.monotonic() < due:
-            return
-        part = self._media.wav_part(row.user_id, row.id)
-        try:
-            size = await asyncio.to_thread(part.present_size)
-            if row.pending_from is not None or size != row.length:
-                return
-            await self.open(row.id, patience=0)
-            later = min(2 * wait, _RETRY_SECONDS[1])
-            self._retries[row.id] = (time.monotonic() + wait, later)
-        except (Unavailable, NoSpace, TooManyRequests, ResumptionLocked, ResumptionGone):
-            pass  # later, or by somebody else
-        except UmusicError as exc:
-            log.warning("an upload of which all has come cannot be completed: %s", exc.code)
+    async def _complete(self, upload_id: uuid.UUID) -> None:
+        """Opens one of which all has come, unless another process has it in hand."""
+        if upload_id not in self._live:
+            await self.open(upload_id, patience=0)
 
     async def _watch(self) -> None:
         """Lets go what another process wants, and what is gone."""
@@ -354,7 +298,7 @@ class Resumptions:
                     elif row.wanted:
                         self._spawn(live.let_go(ResumptionLocked()))
                     else:
-                        await live.keep_alive(touch)
+                        await live.arrival.keep_alive(touch)
             except Unavailable:
                 pass  # those who need the database say so
             except Exception:
@@ -368,14 +312,13 @@ class Resumptions:
         error = None if outcome.cancelled() else outcome.exception()
         if error is None:
             record = outcome.result()
-            self._retries.pop(live.id, None)
             self._metrics.upload_ended("accepted")
             self._metrics.upload_kept(
                 size=record.source_size,
                 mp3_size=record.size,
                 audio_seconds=record.duration,
                 seconds=(record.created_at - live.row.created_at).total_seconds(),
-                lag=time.monotonic() - live.arrived,
+                lag=time.monotonic() - live.arrival.last,
             )
         elif is_final(error) and not isinstance(error, ResumptionGone):
             assert isinstance(error, UmusicError)

@@ -13,8 +13,10 @@ from umusic.library.keeper import Keeper
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.names import record_name
 from umusic.library.orders import Order
-from umusic.library.resumption import Resumption, Turn
-from umusic.library.resumptions import Progress, Resumptions
+from umusic.library.progress import Progress
+from umusic.library.resumption import Resumption
+from umusic.library.resumptions import Resumptions
+from umusic.library.turns import Turn
 from umusic.library.users import Users
 from umusic.resumable_errors import (
     LengthExceeded,

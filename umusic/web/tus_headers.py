@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 
-from umusic.library.resumption import Checksum
+from umusic.library.turns import Checksum
 from umusic.upload_errors import MalformedHeader
 
 VERSION = "1.0.0"

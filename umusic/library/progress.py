@@ -1,0 +1,59 @@
+"""How far a resumable upload is, as can be seen without having it in hand."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+
+from umusic.errors import RecordUnknown
+from umusic.library.media import Media
+from umusic.library.models import Record, ResumableUpload
+from umusic.library.records import Records
+from umusic.library.uploads import Uploads, end_of
+from umusic.resumable_errors import ResumptionGone
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an upload is: its row, how many bytes count and stay; its record if it has one, or
+    else why nothing comes of it any more, if so."""
+
+    row: ResumableUpload
+    offset: int
+    record: Record | None = None
+    end: ResumptionGone | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are there."""
+        return self.offset == self.row.length
+
+
+async def look(upload_id: uuid.UUID, uploads: Uploads, records: Records, media: Media) -> Progress:
+    """Looks at an upload, whoever is writing to it.
+
+    Raises:
+        ResumptionUnknown: there is none.
+        MediaAway, OutOfResources, NoSpace: its part-file cannot be looked at.
+    """
+    while True:
+        row = await uploads.find(upload_id)
+        if end := end_of(row):
+            return Progress(row, row.received, end=end)
+        if row.record_id is not None:
+            return await _done(row, row.record_id, records)
+        await asyncio.to_thread(media.check_mounted)
+        part = media.wav_part(row.user_id, row.id)
+        size = await asyncio.to_thread(part.durable_size)
+        again = await uploads.find(upload_id)
+        # Bytes that were cut off in between have never counted, and the file of one that has ended
+        # in between may be gone.
+        if again.is_open and again.revision == row.revision:
+            return Progress(row, size if row.pending_from is None else min(size, row.pending_from))
+
+
+async def _done(row: ResumableUpload, record_id: uuid.UUID, records: Records) -> Progress:
+    try:
+        return Progress(row, row.length or 0, await records.find(record_id, row.user_id))
+    except RecordUnknown:
+        deleted = ResumptionGone("The record that came of this upload has been deleted.")
+        return Progress(row, row.length or 0, end=deleted)
