@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from tests import leaks
 from tests.client import Client, as_json, both_ways
 from tests.conftest import wait_for
+from tests.front import Nginx
 from tests.process import Process
 from tests.test_slow_senders import connected
 from tests.test_tus import parts
@@ -408,6 +410,29 @@ def test_a_kill_after_the_last_byte_makes_one_record(start: Start) -> None:
     receipt = line.server.put(token, wav)[1]
     assert line.mp3(link) == line.mp3(receipt["link"])
     assert "2 records checked, 0 faults" in line.server.check()
+
+
+def patches(server: Process) -> int:
+    return server.log.read_text().count('"PATCH /uploads/')
+
+
+def test_nginx_sends_an_upload_to_one_process_while_it_is_there(
+    start: Start, directory: Path, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(2) as starters:
+        servers = list(starters.map(lambda _: start(), range(2)))
+    upstream = "; server ".join(f"127.0.0.1:{server.port}" for server in servers)
+    nginx = Nginx(tmp_path / "nginx", upstream=upstream, media=directory / "media")
+    token = servers[0].register("Ann")
+    with nginx.running():
+        front: Any = SimpleNamespace(port=int(nginx.url.rpartition(":")[2]))
+        line = Line(front, token, len(WAV))
+        for offset in range(0, 4000, 1000):
+            assert line.patch(offset, WAV[offset : offset + 1000]).status == 204
+        assert sorted(map(patches, servers)) == [0, 4]
+        kill(max(servers, key=patches))
+        assert line.offset() == 4000
+        link_of(line.patch(4000, WAV[4000:]))
 
 
 def test_one_process_takes_over_from_another(start: Start) -> None:

@@ -295,7 +295,8 @@ class Resumptions:
                     row = rows.get(live.id)
                     if row is None or row.problem is not None:
                         self._spawn(live.let_go((row and end_of(row)) or ResumptionGone()))
-                    elif row.wanted:
+                    # What is whole needs nobody else: to encode it anew would only take longer.
+                    elif row.wanted and not live.is_whole:
                         self._spawn(live.let_go(ResumptionLocked()))
                     else:
                         await live.arrival.keep_alive(touch)
