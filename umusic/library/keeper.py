@@ -1,7 +1,8 @@
 """One upload from its first byte to its committed record.
 
 The order is: temporary file, fsync, final name, fsync of the directory, INSERT, COMMIT. Whatever
-fails in between, `abort` removes what was made. The WAV itself is never on disk.
+fails in between, `abort` removes what was made. Nothing of the WAV is written here; what a
+resumable upload has of it is somebody else's (`resumption`).
 """
 
 import asyncio
