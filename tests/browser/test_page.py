@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
 from tests.browser.conftest import Site
 from tests.browser.line import Line
@@ -178,30 +178,83 @@ def test_a_cancelled_upload_leaves_nothing_and_can_be_sent_again(
     expect(studio.records).to_have_count(1)
 
 
-def test_a_broken_line_is_told_from_a_refusal_and_one_click_sends_again(
+def offsets_sent(studio: Studio) -> list[int]:
+    """Where each further piece of an upload begins, as they are sent."""
+    offsets: list[int] = []
+
+    def look(request: Request) -> None:
+        if request.method == "PATCH":
+            offsets.append(int(request.headers["upload-offset"]))
+
+    studio.page.on("request", look)
+    return offsets
+
+
+def test_an_upload_goes_on_by_itself_when_the_line_has_broken(
     visit: Visit, site: Site, long_song: Path, errors: list[str]
 ) -> None:
     with Line(site.url).running() as line:
         studio = visit(url=line.url)
         studio.register(name_of("Broken", "wide"))
+        offsets = offsets_sent(studio)
         slow_down(studio, 5_000_000)
         studio.choose(long_song)
         row = studio.upload(long_song.name)
         expect(row.locator(".state")).to_contain_text("MB of ")
-        # Once Chromium sends it again by itself.
-        while row.get_attribute("data-state") == "sending":
+        for _ in range(4):
+            studio.page.wait_for_timeout(700)
             line.cut()
-            studio.page.wait_for_timeout(300)
-        expect(row).to_have_attribute("data-state", "failed")
-        expect(row.locator(".state")).to_have_text(
-            "The connection broke. Nothing was kept; send it again when it is back."
-        )
-        while errors:
-            take_off(errors, "Failed to load resource: net::ERR_")
         slow_down(studio, -1)
-        row.locator(".retry").click()
         expect(row).to_have_attribute("data-state", "done", timeout=30_000)
         expect(studio.records).to_have_count(1)
+    assert len(offsets) > 2 and offsets == sorted(offsets) and offsets[-1] > 1_000_000
+    # Of the breaks, and of what Chromium sent again by itself from where it had begun.
+    while errors:
+        take_off(errors, "Failed to load resource: ")
+
+
+def test_while_the_line_is_broken_it_says_so_and_one_click_tries_at_once(
+    visit: Visit, site: Site, long_song: Path, errors: list[str]
+) -> None:
+    studio = visit()
+    studio.register(name_of("Away", "narrow"))
+    slow_down(studio, 5_000_000)
+    studio.choose(long_song)
+    row = studio.upload(long_song.name)
+    expect(row.locator(".state")).to_contain_text("MB of ")
+    studio.page.wait_for_timeout(1000)
+    site.kill()
+    expect(row.locator(".state")).to_contain_text("The connection broke at ")
+    studio.page.wait_for_timeout(4000)
+    site.restart()
+    row.locator(".retry").click()
+    expect(row.locator(".state")).to_contain_text("MB of ")
+    expect(row.locator(".retry")).to_be_hidden()
+    slow_down(studio, -1)
+    expect(row).to_have_attribute("data-state", "done", timeout=30_000)
+    expect(studio.records).to_have_count(1)
+    while errors:
+        take_off(errors, f"{REFUSED}503")
+
+
+def test_an_upload_goes_on_after_a_reload_when_the_file_is_chosen_again(
+    visit: Visit, site: Site, long_song: Path
+) -> None:
+    studio = visit()
+    studio.register(name_of("Reload", "wide"))
+    slow_down(studio, 5_000_000)
+    studio.choose(long_song)
+    row = studio.upload(long_song.name)
+    expect(row.locator(".state")).to_contain_text("MB of ")
+    studio.page.wait_for_timeout(2000)
+    studio.page.on("dialog", lambda dialog: dialog.accept())
+    studio.page.reload()
+    offsets = offsets_sent(studio)
+    slow_down(studio, -1)
+    studio.send(long_song)
+    assert offsets and offsets[0] > 1_000_000
+    expect(studio.records).to_have_count(1)
+    assert studio.page.evaluate("localStorage.getItem('umusic.uploads')") == "{}"
 
 
 def test_a_server_that_is_away_is_told_of_and_asked_again_with_one_click(

@@ -69,10 +69,3 @@ export async function ask(method, path, { body, signal, token: as } = {}) {
 export function recordPath(record, below = "") {
   return `record${below}?${new URLSearchParams({ id: record.id, user: record.user })}`;
 }
-
-/** Random letters that nobody else has: where the page is not secure there is no randomUUID. */
-export function randomKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
-}

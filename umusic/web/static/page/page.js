@@ -3,6 +3,7 @@
 import { Refusal, ask, token } from "./api.js";
 import { Player } from "./player.js";
 import { Records } from "./records.js";
+import { forgetBegun } from "./resumable.js";
 import { clock, size, t, translate } from "./text.js";
 import { Uploads } from "./uploads.js";
 
@@ -58,6 +59,7 @@ async function enter() {
 function leave(why = "") {
   player.close();
   uploads.stop();
+  forgetBegun();
   records.clear();
   $("account").close();
   $("studio").hidden = true;

@@ -13,7 +13,7 @@ const ENGLISH = {
   terminal: "Or from a terminal:",
   studio: "Your recordings",
   drop: "Drop WAV files here, or choose them",
-  dropHint: "Of any size: they are sent as they are read, and never held in memory.",
+  dropHint: "Of any size. If the line breaks, they go on where they were.",
   dropNow: "Let go to send",
   sending: "Uploads",
   clear: "Clear the finished",
@@ -62,7 +62,7 @@ const ENGLISH = {
   finishing: "All sent, the end of the MP3 is being made…",
   done: "Done: {duration}, {size}",
   cancelled: "Cancelled",
-  lineBroken: "The connection broke. Nothing was kept; send it again when it is back.",
+  lineBroken: "The connection broke at {share}. It goes on by itself when it is back.",
   unreachable: "umusic cannot be reached. Is the network there?",
   unreadable: "The file cannot be read any more. Was it changed or moved?",
   cancelUpload: "Cancel {name}",
@@ -88,7 +88,7 @@ const RUSSIAN = {
   terminal: "Или из терминала:",
   studio: "Ваши записи",
   drop: "Перетащите сюда файлы WAV или выберите их",
-  dropHint: "Любого размера: они отправляются по мере чтения и никогда не держатся в памяти.",
+  dropHint: "Любого размера. Если связь прервётся, отправка продолжится с того же места.",
   dropNow: "Отпустите, чтобы отправить",
   sending: "Отправка",
   clear: "Убрать законченные",
@@ -137,7 +137,7 @@ const RUSSIAN = {
   finishing: "Всё отправлено, дописывается конец MP3…",
   done: "Готово: {duration}, {size}",
   cancelled: "Отменено",
-  lineBroken: "Связь прервалась. Ничего не сохранено; отправьте снова, когда она появится.",
+  lineBroken: "Связь прервалась на {share}. Отправка продолжится сама, когда связь появится.",
   unreachable: "Сервер недоступен. Есть ли сеть?",
   unreadable: "Файл больше не читается. Его изменили или переместили?",
   cancelUpload: "Отменить {name}",
@@ -191,6 +191,11 @@ export function clock(seconds) {
   const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const [head, ...tail] = parts[0] ? parts : parts.slice(1);
   return [head, ...tail.map((part) => String(part).padStart(2, "0"))].join(":");
+}
+
+/** A part of a whole, 0 to 1, in percent. */
+export function share(part) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(part);
 }
 
 /** When it was made, as people here write it. */

@@ -1,19 +1,17 @@
-// Uploads: chosen files wait, are sent two at a time, and say how they fare. The browser reads each
-// from the disk as it is sent.
+// Uploads: chosen files wait, are sent two at a time, and say how they fare.
 
-import { bearer, problemOf, randomKey, recordPath } from "./api.js";
-import { clock, size, t } from "./text.js";
+import { sendResumably } from "./resumable.js";
+import { clock, share, size, t } from "./text.js";
 
 const AT_ONCE = 2;
 /** Over how long the speed is measured, and how often it is shown, in ms. */
 const SPEED_WINDOW = 5000;
 const SHOW_EVERY = 200;
 
-/** One file on its way, and its row. `key` makes sending it again safe (Idempotency-Key). */
+/** One file on its way, and its row. */
 class Upload {
   constructor(queue, file, row) {
     Object.assign(this, { queue, file, row, name: file.name, state: "waiting" });
-    this.key = randomKey();
     this.bar = row.querySelector("progress");
     this.text = row.querySelector(".state");
     this.buttons = Object.fromEntries(
@@ -53,37 +51,36 @@ class Upload {
 
   /** Sends the file, and comes back when that has ended, however it did. */
   async send() {
-    this.marks = [[performance.now(), 0]];
+    this.marks = [];
     this.bar.value = 0;
+    this.aborter = new AbortController();
+    this.wake = new EventTarget();
     this.show("sending", t("started", { sent: size(0), size: size(this.file.size) }));
-    const reply = await new Promise((resolve) => this.request(resolve));
-    if (this.state !== "sending") return; // cancelled
-    if (reply.status === 0) {
-      const readable = await this.file.slice(0, 1).arrayBuffer().then(() => true, () => false);
-      this.show("failed", t(readable ? "lineBroken" : "unreadable"));
-    } else if (reply.status === 201) {
-      this.take(reply.body);
-    } else {
-      this.refuse(reply.status, reply.body);
+    try {
+      const record = await sendResumably(this.file, this.name, {
+        signal: this.aborter.signal,
+        wake: this.wake,
+        onSent: (sent) => this.progress(sent),
+        onBroken: () => this.broken(),
+      });
+      this.take(record);
+    } catch (error) {
+      if (this.state === "sending") this.refuse(error);
     }
   }
 
-  request(resolve) {
-    // fetch() does not tell how much has been sent.
-    const request = (this.xhr = new XMLHttpRequest());
-    request.open("PUT", `record?${new URLSearchParams({ name: this.name })}`);
-    const headers = { ...bearer(), "Idempotency-Key": this.key, "Content-Type": "audio/wav" };
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => this.progress(event.loaded);
-    request.onloadend = () =>
-      resolve({ status: request.status, body: problemOf(request.responseText) });
-    request.send(this.file);
+  /** It cannot go on for the moment; it tries again by itself, or at once by one click. */
+  broken() {
+    this.marks = [];
+    this.text.textContent = t("lineBroken", { share: share(this.bar.value) });
+    this.buttons.retry.hidden = false;
   }
 
   progress(sent) {
     if (this.state !== "sending") return;
     const now = performance.now();
     this.bar.value = this.file.size ? sent / this.file.size : 1;
+    this.buttons.retry.hidden = true;
     if (now - (this.shownAt ?? 0) < SHOW_EVERY && sent < this.file.size) return;
     this.shownAt = now;
     this.marks.push([now, sent]);
@@ -105,14 +102,11 @@ class Upload {
     this.queue.done(record);
   }
 
-  refuse(status, problem) {
-    const type = problem.type ?? "";
+  refuse(error) {
+    const problem = error.problem ?? {};
     this.link = problem.link;
-    this.show("failed", problem.detail ?? `HTTP ${status}`);
-    // Sent again before umusic has noticed that the line broke: it will soon.
-    if (type.endsWith("/idempotency-key-in-use")) setTimeout(() => this.again(), 2000);
-    else this.key = randomKey();
-    if (type.endsWith("/record-name-taken")) {
+    this.show("failed", error.message);
+    if ((problem.type ?? "").endsWith("/record-name-taken")) {
       const { other, retry } = this.buttons;
       other.value = this.queue.freeName(this.name);
       other.textContent = t("sendAs", { name: other.value });
@@ -127,6 +121,7 @@ class Upload {
   }
 
   again() {
+    if (this.live) this.wake?.dispatchEvent(new Event("wake"));
     if (this.live || this.state === "done") return;
     this.link = undefined;
     this.show("waiting", t("waiting"));
@@ -140,8 +135,7 @@ class Upload {
       return;
     }
     this.show("cancelled", t("cancelled"));
-    this.xhr?.abort();
-    this.key = randomKey();
+    this.aborter?.abort();
   }
 }
 
