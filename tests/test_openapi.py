@@ -8,12 +8,13 @@ import re
 import sys
 import unicodedata
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from openapi_spec_validator import validate
 from tornado.web import Application
 
-from tests.client import Client, as_json, both_ways, form
+from tests.client import Account, Client, as_json, both_ways, form
 from tests.described import DOCUMENT, path_of, replies_of
 from tests.test_wrong_requests import CASES
 from tests.wavs import take
@@ -144,6 +145,7 @@ class TestEveryReplyThatIsPromised:
         for path in ("/record", "/audiotrack"):
             for method in ("GET", "HEAD"):
                 requests[method, path] = [(path + named, {}), (path + named, part)]
+        requests |= await self.resumable(client, me)
         for path in ("/record/peaks", "/record/waveform"):
             requests["GET", path] = [(path + named, {}), (path + named, part)]
         for path in ("/record", "/audio", "/users/wav", "/audiotrack"):
@@ -151,6 +153,34 @@ class TestEveryReplyThatIsPromised:
             requests["POST", path] = [(path, {**me.bearer, "Content-Type": kind}, body)]
             requests["PUT", path] = [(path, *wav)]
         return requests
+
+    async def resumable(
+        self, client: Client, me: Account
+    ) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
+        wav, version = take(0.1), {"Tus-Resumable": "1.0.0"}
+        begin = {**version, **me.bearer, "Upload-Length": str(len(wav))}
+        begun = [
+            await client.fetch("/uploads", method="POST", body=b"", headers=begin) for _ in range(4)
+        ]
+        paths = [urlsplit(reply.headers["Location"]).path for reply in begun]
+        piece = {**version, "Content-Type": "application/offset+octet-stream"}
+        first = {**piece, "Upload-Offset": "0"}
+        rest = {**piece, "Upload-Offset": "50", "Prefer": "return=representation"}
+        override = {"X-HTTP-Method-Override": "PATCH"}
+        upload = "/uploads/{upload}"
+        return {
+            ("POST", "/uploads"): [("/uploads", begin, b"")],
+            ("OPTIONS", "/uploads"): [("/uploads", {})],
+            ("OPTIONS", upload): [(paths[0], {})],
+            ("HEAD", upload): [(paths[0], version)],
+            ("GET", upload): [(paths[0], {})],
+            ("PATCH", upload): [(paths[1], first, wav[:50]), (paths[1], rest, wav[50:])],
+            ("POST", upload): [
+                (paths[2], {**first, **override}, wav[:50]),
+                (paths[2], {**rest, **override}, wav[50:]),
+            ],
+            ("DELETE", upload): [(paths[3], version)],
+        }
 
     @pytest.mark.gen_test(timeout=120)
     async def test_comes(self, client: Client) -> None:
@@ -174,7 +204,7 @@ class TestEveryReplyThatIsPromised:
 
 
 #: Brought about by settings, by faults or by what else is going on: other tests have them.
-NOT_BY_ITSELF = {403, 408, 411, 429, 500, 503, 507}
+NOT_BY_ITSELF = {403, 408, 411, 423, 429, 500, 503, 507}
 
 
 def test_no_status_is_promised_that_nothing_brings_about() -> None:

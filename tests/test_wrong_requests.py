@@ -4,6 +4,7 @@ The cases are made from a table of all paths and methods; what is wrong with a r
 at a time. Each case goes to a umusic with one user, one record, and another user beside.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ OWN = [
 @dataclass(frozen=True)
 class Wrong:
     """A wrong request, and the statuses that the contract has for it. In path, headers and body
-    ME, TOKEN, OTHER and RECORD stand for the user, its token, the other user and the record."""
+    ME, TOKEN, OTHER and RECORD stand for the user, its token, the other user and the record;
+    UPLOAD, SHORT, GONE and HALF… for uploads by tus (see `inhabit`)."""
 
     what: str
     status: int
@@ -262,7 +264,61 @@ def wrong_uploads() -> Iterator[Wrong]:
     yield Wrong("name taken", 409, "PUT", "/record/taken", whole, BEARER)
 
 
+def wrong_resumable_uploads() -> Iterator[Wrong]:
+    whole = take(0.1)
+    tus = {"Tus-Resumable": "1.0.0"}
+    begun = {**tus, **BEARER, "Upload-Length": str(len(whole))}
+    piece = {"Content-Type": "application/offset+octet-stream"}
+    wrong_sum = {"Upload-Checksum": f"sha1 {base64.b64encode(bytes(20)).decode()}"}
+    taken, foreign = (
+        {"Upload-Metadata": f"{key} {base64.b64encode(text.encode()).decode()}"}
+        for key, text in (("filename", "taken"), ("user_id", MISSING))
+    )
+    for what, status, headers in [
+        ("no length", 400, {**tus, **BEARER}),
+        ("no token", 401, {**tus, "Upload-Length": "1000"}),
+        ("an unknown library", 404, {**begun, **foreign}),
+        ("name taken", 409, {**begun, **taken}),
+        ("no version", 412, {**BEARER, "Upload-Length": "1000"}),
+        ("too large", 413, {**begun, "Upload-Length": str(10**15)}),
+        ("empty", 422, {**begun, "Upload-Length": "0"}),
+        ("compressed", 415, {**begun, "Content-Encoding": "gzip"}),
+    ]:
+        yield Wrong(what, status, "POST", "/uploads", b"", headers)
+    yield Wrong("a piece of another kind", 415, "POST", "/uploads", whole, begun)
+    checked = {**begun, **piece, **wrong_sum}
+    yield Wrong("a wrong checksum", 460, "POST", "/uploads", whole, checked)
+    for method, override in (
+        ("PATCH", {}),
+        ("POST", {"X-HTTP-Method-Override": "PATCH"}),
+    ):
+        first = {**tus, **override, **piece, "Upload-Offset": "0"}
+        for what, status, path, headers in [
+            ("no offset", 400, "UPLOAD", {**tus, **override, **piece}),
+            ("no such upload", 404, MISSING, first),
+            ("no UUID", 404, "7", first),
+            ("a wrong offset", 409, "UPLOAD", {**first, "Upload-Offset": "5"}),
+            ("at its end", 410, "GONE", first),
+            ("no version", 412, "UPLOAD", {**override, **piece, "Upload-Offset": "0"}),
+            ("more than announced", 413, "SHORT", first),
+            ("another kind", 415, "UPLOAD", {**first, "Content-Type": "audio/wav"}),
+            ("a wrong checksum", 460, "UPLOAD", {**first, **wrong_sum}),
+        ]:
+            yield Wrong(what, status, method, f"/uploads/{path}", whole, headers)
+        yield Wrong("half a WAV", 422, method, f"/uploads/HALF{method}", whole[:30], first)
+    yield Wrong("not by POST", 405, "POST", "/uploads/UPLOAD", b"", tus)
+    for method in ("GET", "DELETE"):
+        packed = {**tus, "Content-Encoding": "gzip"}
+        yield Wrong("compressed", 415, method, "/uploads/UPLOAD", None, packed)
+        yield Wrong("no such upload", 404, method, f"/uploads/{MISSING}", None, tus)
+        yield Wrong("at its end", 410, method, "/uploads/GONE", None, tus)
+    yield Wrong("no version", 412, "DELETE", "/uploads/UPLOAD")
+    for path in ("/uploads", "/uploads/UPLOAD"):
+        yield Wrong("compressed", 415, "OPTIONS", path, None, {"Content-Encoding": "gzip"})
+
+
 CASES = [
+    *wrong_resumable_uploads(),
     *wrong_credentials(),
     *wrong_methods(),
     *wrong_paths(),
@@ -297,9 +353,9 @@ class TestTheMatrix:
         assert not faults, "\n".join(faults)
         account = as_json(await client.fetch("/user", headers=self.bearer))
         assert account["records"] == 2
-        # The record that is looked at has an outline as well.
+        # The record that is looked at has an outline as well, and some uploads wait.
         names = {path.suffix for path in services.media.root.rglob("*.*")}
-        assert names == {".mp3", ".waveform", ".json", ".png"}
+        assert names == {".mp3", ".waveform", ".json", ".png", ".upload"}
         assert len(list(services.media.root.rglob("*.mp3"))) == 2
 
     async def inhabit(self, client: Client) -> dict[str, str]:
@@ -307,7 +363,13 @@ class TestTheMatrix:
         self.bearer = me.bearer
         record = as_json(await client.upload(me, take(0.25), name="mine"))
         await client.upload(me, take(0.25), name="taken")
+        lengths = {"UPLOAD": len(take(0.1)), "SHORT": 100, "GONE": 100}
+        lengths |= {"HALFPATCH": 30, "HALFPOST": 30}
+        uploads = {name: await self.begun(client, length) for name, length in lengths.items()}
+        tus = {"Tus-Resumable": "1.0.0"}
+        await client.fetch(f"/uploads/{uploads['GONE']}", method="DELETE", headers=tus)
         return {
+            **uploads,
             "ME": me.id,
             "TOKEN": me.token,
             "OTHER": other.id,
@@ -315,6 +377,12 @@ class TestTheMatrix:
             "RECORD": f"id={record['id']}&user={me.id}",
             "ID": record["id"],
         }
+
+    async def begun(self, client: Client, length: int) -> str:
+        """The id of an upload by tus that waits for its bytes."""
+        headers = {**self.bearer, "Tus-Resumable": "1.0.0", "Upload-Length": str(length)}
+        reply = await client.fetch("/uploads", method="POST", body=b"", headers=headers)
+        return reply.headers["Location"].rpartition("/")[2]
 
     async def try_out(self, client: Client, case: Wrong, words: dict[str, str]) -> str | None:
         """What is wrong with the reply, if anything."""

@@ -76,16 +76,14 @@ _CHECKSUM = Parameter(
     "not count.",
     STRING,
     "header",
-    example="sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
 )
-_LENGTH = Parameter(tus.LENGTH, "How many bytes the WAV has.", _BYTES, "header", example=1058444)
+_LENGTH = Parameter(tus.LENGTH, "How many bytes the WAV has.", _BYTES, "header")
 _PREFER = Parameter(
     "Prefer",
     "`return=representation`: the last reply has the receipt in it. So it does for an Accept that "
     "names application/json.",
     STRING,
     "header",
-    example="return=representation",
 )
 _CREATION = (
     _VERSION,
@@ -102,7 +100,6 @@ _CREATION = (
         "if not in one's own. Values in base64.",
         STRING,
         "header",
-        example="filename dGFrZS53YXY=",
     ),
     _CHECKSUM,
     _PREFER,
@@ -149,9 +146,9 @@ _STATE = {
     "problem": None,
 }
 
-_OF_PROTOCOL: tuple[Kind, ...] = (VersionUnsupported, MalformedHeader, DatabaseUnavailable)
 _OF_UPLOAD: tuple[Kind, ...] = (
-    *_OF_PROTOCOL,
+    DatabaseUnavailable,
+    ContentEncoded,
     ResumptionUnknown,
     ResumptionExpired,
     ResumptionTerminated,
@@ -162,8 +159,9 @@ _OF_UPLOAD: tuple[Kind, ...] = (
 )
 #: What may become of bytes that are sent.
 _OF_PIECE: tuple[Kind, ...] = (
+    VersionUnsupported,
+    MalformedHeader,
     NotOffsetStream,
-    ContentEncoded,
     WrongOffset,
     LengthExceeded,
     ChecksumMismatch,
@@ -181,7 +179,6 @@ _OF_PIECE: tuple[Kind, ...] = (
     CommitUncertain,
     FilingForOthersOff,
     UserUnknown,
-    TokenUnknown,
 )
 
 
@@ -231,7 +228,16 @@ _CREATE = Operation(
             ),
         )
     },
-    problems=(*_OF_PROTOCOL, *_OF_PIECE, TokenMissing, InvalidField, MediaAway, NoSpace),
+    problems=(
+        DatabaseUnavailable,
+        ContentEncoded,
+        *_OF_PIECE,
+        TokenMissing,
+        TokenUnknown,
+        InvalidField,
+        MediaAway,
+        NoSpace,
+    ),
     parameters=_CREATION,
     security=(("Bearer",),),
 )
@@ -282,7 +288,7 @@ _HEAD = Operation(
             (*_ALWAYS, _OFFSET, *_SHOWN_LENGTH, _EXPIRES, _RECORD_LINK),
         )
     },
-    problems=(*_OF_UPLOAD, ContentEncoded),
+    problems=(*_OF_UPLOAD, VersionUnsupported),
     parameters=(_UPLOAD, _VERSION),
 )
 _GET = Operation(
@@ -291,7 +297,7 @@ _GET = Operation(
     summary="How far an upload is, and what has come of it",
     text="Also for whoever lost the last reply. No part of tus.",
     replies={200: Reply("How far it is.", json(UploadState, _STATE), _ALWAYS)},
-    problems=(*_OF_UPLOAD, ContentEncoded),
+    problems=_OF_UPLOAD,
     parameters=(_UPLOAD,),
 )
 _DELETE = Operation(
@@ -300,7 +306,7 @@ _DELETE = Operation(
     summary="Give up an upload",
     text="What there is of it is removed. A record that has come of it stays.",
     replies={204: Reply("It is gone.", (), _ALWAYS)},
-    problems=(*_OF_UPLOAD, ContentEncoded),
+    problems=(*_OF_UPLOAD, VersionUnsupported),
     parameters=(_UPLOAD, _VERSION),
 )
 _POST = Operation(
