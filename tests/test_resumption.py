@@ -199,6 +199,23 @@ async def test_what_has_come_before_a_crash_becomes_a_record_by_itself(
 
 
 @pytest.mark.gen_test
+async def test_a_patch_that_meets_the_record_being_made_hears_of_it(
+    client: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tus = Tus(client, await client.register())
+    url = await all_there(tus, services)
+    really_open = services.resumptions.open
+
+    async def open_late(upload_id: uuid.UUID, **rest: float) -> Any:
+        """As if another process had been faster."""
+        await (await really_open(upload_id, **rest)).ended()
+        return await really_open(upload_id, **rest)
+
+    monkeypatch.setattr(services.resumptions, "open", open_late)
+    assert "Content-Location" in (await tus.patch(url, len(WAV), b"")).headers
+
+
+@pytest.mark.gen_test
 async def test_a_commit_that_nobody_knows_of_makes_one_record(
     client: Client, services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

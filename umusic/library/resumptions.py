@@ -142,7 +142,10 @@ class Resumptions:
                 raise WrongOffset(offset=progress.offset)
             if progress.record:
                 return progress.record
-            resumption = await self.open(upload_id)
+            try:
+                resumption = await self.open(upload_id)
+            except ResumptionGone:
+                continue  # it came to its end meanwhile: maybe as a record
             try:
                 if length is not None:
                     await resumption.set_length(length)
