@@ -17,11 +17,13 @@ class Proxy:
         *,
         on_sent: Callable[[bytes, int], bytes] = lambda piece, before: piece,
         lost: int = 0,
+        method: str = "",
     ) -> None:
         host, _, port = site.removeprefix("http://").partition(":")
         self._target = (host, int(port))
         self._on_sent = on_sent
         self._lost = lost
+        self._method = method.encode()
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -31,8 +33,7 @@ class Proxy:
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
-            loses = self.connections <= self._lost
-            self._tasks.add(asyncio.create_task(self._serve(reader, writer, loses)))
+            self._tasks.add(asyncio.create_task(self._serve(reader, writer)))
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         async with server:
@@ -41,11 +42,16 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses: bool
-    ) -> None:
-        there, back = await asyncio.open_connection(*self._target)
-        sending = asyncio.create_task(self._pass_on(reader, back))
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection(*self._target)
+        except ConnectionError:
+            writer.close()
+            return
+        first = await reader.read(65536)
+        loses = self._lost > 0 and first.startswith(self._method)
+        self._lost -= loses
+        sending = asyncio.create_task(self._pass_on(first, reader, back))
         try:
             while (piece := await there.read(65536)) and not loses:
                 writer.write(piece)
@@ -59,12 +65,15 @@ class Proxy:
                 with contextlib.suppress(ConnectionError):
                     await side.wait_closed()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, piece: bytes, reader: asyncio.StreamReader, back: asyncio.StreamWriter
+    ) -> None:
         before = 0
         try:
-            while piece := await reader.read(65536):
+            while piece:
                 back.write(self._on_sent(piece, before))
                 before += len(piece)
                 await back.drain()
+                piece = await reader.read(65536)
         except ConnectionError:
             back.close()

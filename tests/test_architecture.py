@@ -21,6 +21,8 @@ FLOORS = [
     ["umusic.audio"],
     ["umusic.leaving"],
     ["umusic.client", "umusic.embedded", "umusic.listening", "umusic.settings"],
+    ["umusic.resuming"],
+    ["umusic.bookmarks", "umusic.files", "umusic.line"],
     ["umusic.upload_errors", "umusic.waveform_errors", "umusic.resumable_errors"],
     ["umusic.errors", "umusic.logs", "umusic.metrics"],
 ]

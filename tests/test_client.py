@@ -17,9 +17,10 @@ import pytest
 import trustme
 
 from tests.wavs import take
-from umusic import client
+from umusic import client, resuming
 from umusic.client import Client
 from umusic.errors import UploadFailed
+from umusic.resuming import Watch
 
 WAV = take(0.1)
 
@@ -27,18 +28,26 @@ WAV = take(0.1)
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PAUSES", [0.01] * 8)
+    monkeypatch.setattr(resuming, "PAUSES", [0.01])
+    monkeypatch.setattr(resuming, "PATIENCE_SECONDS", 0.0)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[bytes, int], str]]:
-    """Starts a server that reads so many bytes, answers as told, and hangs up; returns its URL."""
+    """Starts a server that reads so many bytes, answers as told, and hangs up; returns its URL.
+    Where a resumable upload begins it lets it."""
     threads = []
 
     def start(answer: bytes, reads: int) -> str:
         listening = socket.create_server(("127.0.0.1", 0))
 
         def talk() -> None:
-            with listening, listening.accept()[0] as connection:
+            with listening, contextlib.ExitStack() as stack:
+                connection = stack.enter_context(listening.accept()[0])
+                if connection.recv(4, socket.MSG_PEEK) == b"POST":
+                    connection.recv(65536)
+                    connection.sendall(BEGUN)
+                    connection = stack.enter_context(listening.accept()[0])
                 left = reads
                 while left > 0 and (data := connection.recv(min(left, 65536))):
                     left -= len(data)
@@ -66,47 +75,6 @@ RECEIPT = (
 )
 
 
-@pytest.mark.parametrize(
-    ("answered", "words"),
-    [
-        (b"", "cannot be reached: (Remote end closed|Connection reset)"),
-        (b"SSH-2.0-OpenSSH\r\n", "cannot be reached"),
-        (answer("502 Bad Gateway", b"<html>"), "answers 502, and not as umusic"),
-        (answer("200 OK", b"[]"), "answers 200, and not as umusic"),
-        (answer("409 Conflict", b'{"detail": "No."}'), "^No.$"),
-        (answer("409 Conflict", b'{"detail": "No.", "link": "http://x"}'), r"^No\. \(http://x\)$"),
-        (answer("201 Created", b""), "not as umusic"),
-        (answer("201 Created", b"{}"), "not as umusic"),
-        (answer("201 Created", b'{"link": "http://x", "source": null}'), "not as umusic"),
-        (
-            answer("201 Created", b'{"link": "http://x", "source": {"sha256": "0"}}'),
-            "what arrived is not what was sent: http://x",
-        ),
-    ],
-)
-def test_an_answer_that_is_not_as_it_should_be_is_told(
-    serve: Callable[[bytes, int], str], answered: bytes, words: str
-) -> None:
-    with pytest.raises(UploadFailed, match=words):
-        send(serve(answered, len(WAV)))
-
-
-def test_the_link_is_told_and_an_interim_answer_passed_over(
-    serve: Callable[[bytes, int], str],
-) -> None:
-    digest = hashlib.sha256(WAV).hexdigest()
-    receipt = f'{{"link": "http://x", "source": {{"sha256": "{digest}"}}}}'.encode()
-    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert send(serve(interim + answer("201 Created", receipt), len(WAV))) == "http://x"
-
-
-CREATED = answer("201 Created", RECEIPT)
-RUNNING = answer(
-    "409 Conflict",
-    b'{"type": "/problems/idempotency-key-in-use", "detail": "It is still running."}',
-)
-
-
 @contextlib.contextmanager
 def scripted(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
     """A server that reads whole requests and gives one answer on each connection. Its URL, and the
@@ -120,7 +88,7 @@ def scripted(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
                     heads.append(b"".join(iter(sent.readline, b"\r\n")))
                     if length := re.search(rb"Content-Length: (\d+)", heads[-1]):
                         sent.read(int(length[1]))
-                    else:
+                    elif b"chunked" in heads[-1]:
                         while size := int(sent.readline(), 16):
                             sent.read(size + 2)
                         sent.readline()
@@ -132,7 +100,70 @@ def scripted(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
         server.join()
 
 
+BEGUN = b"HTTP/1.1 201 Created\r\nLocation: http://x/uploads/some-id\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("way", ["file", "new file", "pipe"])
+@pytest.mark.parametrize(
+    ("answered", "words"),
+    [
+        (b"", "cannot be reached: (Remote end closed|Connection reset)"),
+        (b"SSH-2.0-OpenSSH\r\n", "cannot be reached"),
+        (answer("502 Bad Gateway", b"<html>"), "answers 502, and not as umusic"),
+        (answer("202 Accepted", b"[]"), "answers 202, and not as umusic"),
+        (answer("409 Conflict", b'{"detail": "No."}'), "^No.$"),
+        (answer("409 Conflict", b'{"detail": "No.", "link": "http://x"}'), r"^No\. \(http://x\)$"),
+        (answer("201 Created", b""), "not as umusic"),
+        (answer("201 Created", b"{}"), "not as umusic"),
+        (answer("201 Created", b'{"link": "http://x", "source": null}'), "not as umusic"),
+        (
+            answer("201 Created", b'{"link": "http://x", "source": {"sha256": "0"}}'),
+            "what arrived is not what was sent: http://x",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_as_it_should_be_is_told(
+    answered: bytes, words: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PAUSES", [])
+    if way != "pipe":
+        answered = answered.replace(b"201 Created", b"200 OK")
+    with scripted([BEGUN, answered] if way == "file" else [answered]) as (url, heads):
+        if way == "new file" and b"200 OK" in answered:
+            words = "answers 200, and not as umusic"
+        with pytest.raises(UploadFailed, match=words):
+            send(url, size=None if way == "pipe" else len(WAV))
+    assert [head.split()[0] for head in heads] == {
+        "file": [b"POST", b"PATCH"],
+        "new file": [b"POST"],
+        "pipe": [b"PUT"],
+    }[way]
+
+
+@pytest.mark.parametrize("location", ["", "Location: /uploads/\r\n", "Location: /a/%2e?\r\n"])
+def test_an_upload_without_an_id_is_told(location: str) -> None:
+    begun = f"HTTP/1.1 201 Created\r\n{location}Content-Length: 0\r\n\r\n".encode()
+    with scripted([begun]) as (url, _), pytest.raises(UploadFailed, match="not as umusic does"):
+        send(url)
+
+
 @pytest.mark.parametrize("size", [len(WAV), None], ids=["file", "pipe"])
+def test_the_link_is_told_and_an_interim_answer_passed_over(size: int | None) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    answers = (
+        [interim + BEGUN, interim + answer("200 OK", RECEIPT)] if size else [interim + CREATED]
+    )
+    with scripted(answers) as (url, _):
+        assert send(url, size=size) == "http://x"
+
+
+CREATED = answer("201 Created", RECEIPT)
+RUNNING = answer(
+    "409 Conflict",
+    b'{"type": "/problems/idempotency-key-in-use", "detail": "It is still running."}',
+)
+
+
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [
@@ -145,12 +176,12 @@ def scripted(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
         ([b"", *[answer("503 Unavailable", b"{}")] * 8], "cannot be reached: Remote end closed"),
     ],
 )
-def test_a_lost_answer_is_asked_for_again_with_the_same_key(
-    answers: list[bytes], outcome: str, size: int | None
+def test_a_lost_answer_to_a_pipe_is_asked_for_again_with_the_same_key(
+    answers: list[bytes], outcome: str
 ) -> None:
     with scripted(answers) as (url, heads):
         try:
-            told = send(url, size=size)
+            told = send(url, size=None)
         except UploadFailed as exc:
             told = str(exc)
     assert outcome in told
@@ -159,15 +190,11 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(
     assert len(set(keys)) == 1
 
 
-@pytest.mark.parametrize(
-    ("size", "words"), [(len(WAV), "no sound"), (None, "cannot be reached: Remote end closed")]
-)
-def test_of_what_came_through_a_pipe_nothing_is_left_to_be_sent_again(
-    size: int | None, words: str
-) -> None:
+def test_of_what_came_through_a_pipe_nothing_is_left_to_be_sent_again() -> None:
     refusal = answer("422 Unprocessable", b'{"detail": "no sound"}')
+    words = "cannot be reached: Remote end closed"
     with scripted([b"", refusal]) as (url, _), pytest.raises(UploadFailed, match=words):
-        send(url, size=size)
+        send(url, size=None)
 
 
 def test_an_answer_before_the_end_of_a_pipe_does_not_end_its_chunks(
@@ -186,7 +213,9 @@ def test_an_early_answer_is_heard_before_all_is_sent(
     url = serve(answer + b'{"detail": "No."}', 1000)
     sent: list[int] = []
     with pytest.raises(UploadFailed, match=r"No\."):
-        Client(url, "token").upload(Endless(), size=2**40, name=None, on_sent=sent.append)
+        Client(url, "token").upload(
+            Endless(), size=2**40, name=None, watch=Watch(on_sent=sent.append)
+        )
     assert sum(sent) < 2**30
 
 
@@ -218,7 +247,7 @@ def test_what_comes_live_through_a_pipe_goes_on_at_once() -> None:
         server = threading.Thread(target=talk)
         server.start()
         with pytest.raises(UploadFailed, match=r"^No\.$"):
-            Client(url, "token").upload(wav, size=None, name=None, on_sent=breathe_on)
+            Client(url, "token").upload(wav, size=None, name=None, watch=Watch(on_sent=breathe_on))
         server.join()
 
 
@@ -252,11 +281,12 @@ def test_a_refusal_over_tls_is_heard_although_the_server_hangs_up(
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def talk() -> None:
-            plain = listening.accept()[0]
-            with context.wrap_socket(plain, server_side=True) as connection:
-                connection.recv(1000)
-                connection.sendall(answer("401 Unauthorized", b'{"detail": "No."}'))
-                time.sleep(0.2)
+            for answered in (BEGUN, answer("403 Forbidden", b'{"detail": "No."}')):
+                plain = listening.accept()[0]
+                with context.wrap_socket(plain, server_side=True) as connection:
+                    connection.recv(1000)
+                    connection.sendall(answered)
+                    time.sleep(0.2)
 
         server = threading.Thread(target=talk)
         server.start()

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from platformdirs import user_config_path
+from platformdirs import user_config_path, user_state_path
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, HttpUrl, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -193,6 +193,11 @@ class ClientSettings(BaseSettings):
 def config_file() -> Path:
     """Where `umusic upload` looks for `server` and `token`: a file in TOML."""
     return user_config_path("umusic") / "config.toml"
+
+
+def bookmarks_directory() -> Path:
+    """Where `umusic upload` notes which uploads are not at their end."""
+    return user_state_path("umusic") / "uploads"
 
 
 def load() -> Settings:
