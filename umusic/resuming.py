@@ -223,7 +223,7 @@ class Sending:
             pause = max(pause, error.retry_after)
         if self._patience.left() < pause:
             raise error
-        # The first try of all may break without anybody's having to know.
+        # Of a break that the next try mends nobody has to know.
         if failures == 2:
             self._watch.on_wait(error)
         time.sleep(pause)
