@@ -21,7 +21,7 @@ class Proxy:
     ) -> None:
         host, _, port = site.removeprefix("http://").partition(":")
         self._target = (host, int(port))
-        self._on_sent = on_sent
+        self.on_sent = on_sent
         self._lost = lost
         self._method = method.encode()
         self.connections = 0
@@ -71,7 +71,7 @@ class Proxy:
         before = 0
         try:
             while piece:
-                back.write(self._on_sent(piece, before))
+                back.write(self.on_sent(piece, before))
                 before += len(piece)
                 await back.drain()
                 piece = await reader.read(65536)

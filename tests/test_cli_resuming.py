@@ -154,7 +154,7 @@ async def test_after_an_interruption_it_goes_on_where_it_was(
         assert uploading[0].returncode == {2: 130, 15: 143, 9: -9}[number]
         assert len(notes(tmp_path)) == 1
         assert user.token not in notes(tmp_path)[0].read_text()
-        proxy._on_sent = rest
+        proxy.on_sent = rest
         status, screen = await on_a_terminal(
             *("upload", "take.wav", "--token", user.token, "--server", url), directory=tmp_path
         )
