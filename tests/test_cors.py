@@ -7,12 +7,24 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from tests.client import Client, as_json, both_ways
+from tests.services import MISSING
 from tests.test_server import run_serve
+from tests.tus import Tus
 from tests.wavs import take
 from umusic.settings import Settings
 
 PAGE, OTHER, EVIL = "https://page.example", "http://localhost:3000", "https://evil.example"
 FROM_PAGE = {"Origin": PAGE}
+TUS_SENDS = {
+    *("Authorization", "Content-Type", "Tus-Resumable", "X-HTTP-Method-Override"),
+    *("Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length"),
+    *("Upload-Checksum", "Upload-Concat"),
+}
+TUS_READS = {
+    *("Location", "Content-Location", "Tus-Resumable", "Tus-Version", "Tus-Extension"),
+    *("Tus-Max-Size", "Tus-Checksum-Algorithm", "Upload-Offset", "Upload-Length"),
+    *("Upload-Metadata", "Upload-Defer-Length", "Upload-Expires"),
+}
 
 
 def preflight(method: str, origin: str = PAGE) -> dict[str, str]:
@@ -142,6 +154,52 @@ class TestAllowedOrigins:
                 assert_readable(await client.fetch(link, headers={"Origin": origin}), origin)
             for headers in ({}, {"Origin": EVIL}):
                 assert cors_of(await client.fetch(link, headers=headers)) == {}
+
+    @both_ways
+    @pytest.mark.parametrize(
+        ("path", "method", "methods"),
+        [
+            ("/uploads", "POST", "OPTIONS, POST"),
+            ("/uploads/", "POST", "OPTIONS, POST"),
+            (f"/uploads/{MISSING}", "PATCH", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+            (f"/uploads/{MISSING}", "DELETE", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ],
+    )
+    @pytest.mark.gen_test
+    async def test_a_client_of_tus_hears_that_it_may_go_on(
+        self, client: Client, path: str, method: str, methods: str
+    ) -> None:
+        response = await client.fetch(path, method="OPTIONS", headers=preflight(method))
+        assert (response.code, response.body) == (204, b"")
+        headers = response.headers
+        assert headers.get_list("Access-Control-Allow-Origin") == [PAGE]
+        assert headers.get_list("Access-Control-Allow-Methods") == [methods]
+        assert set(headers["Access-Control-Allow-Headers"].split(", ")) >= TUS_SENDS
+        assert headers.get_list("Tus-Version") == ["1.0.0"]
+        other = await client.fetch(path, method="OPTIONS", headers=preflight(method, EVIL))
+        assert (other.code, cors_of(other)) == (204, {})
+
+    @both_ways
+    @pytest.mark.gen_test
+    async def test_a_client_of_tus_may_read_its_answers(self, client: Client) -> None:
+        tus, wav = Tus(client, await client.register()), take(0.1)
+        created = await tus.create(len(wav), **FROM_PAGE)
+        url = created.headers["Location"]
+        answers = [
+            created,
+            await tus.ask("OPTIONS", url, FROM_PAGE),
+            await tus.ask("HEAD", url, FROM_PAGE),
+            await tus.patch(url, 5, wav, FROM_PAGE),
+            await tus.patch(url, 0, wav, FROM_PAGE),
+            await tus.ask("GET", url, FROM_PAGE),
+            await tus.ask("DELETE", url, FROM_PAGE),
+        ]
+        assert [answer.code for answer in answers] == [201, 204, 200, 409, 204, 200, 204]
+        for answer in answers:
+            assert_readable(answer)
+            exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+            assert set(exposed) >= TUS_READS
+            assert len(exposed) == len(set(exposed))
 
 
 class TestAnyOrigin:

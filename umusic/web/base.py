@@ -60,6 +60,8 @@ class BaseHandler(TracedHandler):
     # Tornado refuses unknown methods before `prepare`, with the body unread.
     SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, UNKNOWN_METHOD)
     framing = Framing(length=None, chunked=False)
+    #: What the path takes, where OPTIONS is not MethodHandler's.
+    METHODS: tuple[str, ...] = ()
     _cors_headers: Mapping[str, str] = MappingProxyType({})
 
     def initialize(  # type: ignore[override]
@@ -68,7 +70,7 @@ class BaseHandler(TracedHandler):
         """Takes what every handler needs; `body_timeout` in seconds."""
         super().initialize(**tracing)
         self.cors = cors
-        self._cors_headers = cors.headers(self.request)
+        self._cors_headers = cors.headers(self.request, self.METHODS)
         self.set_headers_of(self._cors_headers)
         self.lifecycle = lifecycle
         self.links = links

@@ -8,15 +8,15 @@ from collections.abc import Collection, Mapping
 
 from tornado.httputil import HTTPServerRequest
 
+from umusic.web import tus_headers as tus
+
 #: Any origin.
 ANY = "*"
 
 #: What a page may send besides what every page may.
 _REQUEST_HEADERS = (
-    "Authorization",
     "Content-Disposition",
     "Content-Digest",
-    "Content-Type",
     "Idempotency-Key",
     "If-Match",
     "If-Modified-Since",
@@ -25,6 +25,7 @@ _REQUEST_HEADERS = (
     "If-Unmodified-Since",
     "Range",
     "Repr-Digest",
+    *tus.CORS_REQUEST_HEADERS,
 )
 #: What a page may see of an answer besides what every page may.
 _RESPONSE_HEADERS = (
@@ -35,11 +36,9 @@ _RESPONSE_HEADERS = (
     "Content-Range",
     "ETag",
     "Link",
-    "Location",
     "Repr-Digest",
-    "Retry-After",
     "WWW-Authenticate",
-    "X-Request-ID",
+    *tus.CORS_RESPONSE_HEADERS,
 )
 #: How long a browser may remember it, in seconds. Chromium takes two hours at most.
 _MAX_AGE = 7200
@@ -51,12 +50,17 @@ class Cors:
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origins)
 
-    def headers(self, request: HTTPServerRequest) -> Mapping[str, str]:
-        """What any answer to this request bears, a refusal as well."""
+    def headers(
+        self, request: HTTPServerRequest, methods: Collection[str] = ()
+    ) -> Mapping[str, str]:
+        """What any answer to this request bears, a refusal as well; with `methods`, also what a
+        browser that asks beforehand hears on a path that takes these, OPTIONS among them."""
         origin = request.headers.get("Origin")
         if origin is None or not (ANY in self._origins or origin in self._origins):
             return {}
+        permission = self.preflight(request, ", ".join(sorted(methods))) if methods else None
         return {
+            **(permission or {}),
             "Access-Control-Allow-Origin": ANY if ANY in self._origins else origin,
             "Access-Control-Expose-Headers": ", ".join(_RESPONSE_HEADERS),
             # A cache must not give one origin's answer to another.
