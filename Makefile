@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test api-test chaos browser-test screenshots compose-test up down roll lint format clean
+.PHONY: run demo test api-test chaos browser-test tus-test screenshots compose-test up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -23,6 +23,15 @@ chaos: $(VENV)/.dev
 
 browser-test: $(VENV)/.dev
 	$(PY) -m pytest -m browser -s
+
+tus-test: $(VENV)/.dev .tus/.installed
+	TUS_MODULES=.tus $(PY) -m pytest -m tus -s
+
+.tus/.installed: tests/resumable/package.json
+	@command -v npm > /dev/null || { echo "tus-test needs npm: apt-get install npm"; exit 1; }
+	@mkdir -p .tus && cp $< .tus/
+	npm install --prefix .tus --no-package-lock --no-audit --no-fund
+	@touch $@
 
 screenshots: $(VENV)/.dev
 	$(PY) -m tests.browser.screenshots docs/screenshots
@@ -59,7 +68,7 @@ format: $(VENV)/.dev
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis .tus
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
