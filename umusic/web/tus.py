@@ -35,12 +35,16 @@ from umusic.web.schemas import Metadata, UploadState
 
 _MAX_METADATA = 4096
 _WITHOUT_VERSION = ("OPTIONS", "GET")
+#: What a POST may stand for; not HEAD, whose answers announce a body that is not there.
+_OVERRIDABLE = ("PATCH", "DELETE")
 
 
 class TusHandler(BaseHandler):
     """What all requests of the protocol have in common ("Core Protocol", "Headers")."""
 
     METHODS: tuple[str, ...] = ()
+    #: With POST where that may stand for another.
+    ALLOWED: tuple[str, ...] = ()
 
     def initialize(  # type: ignore[override]
         self, keeper: Keeper, resumptions: Resumptions, **common: Any
@@ -50,7 +54,9 @@ class TusHandler(BaseHandler):
         self.keeper = keeper
         self.resumptions = resumptions
         override = self.request.headers.get(tus.OVERRIDE, "").strip().upper()
-        self._is_meant = (override or self.request.method) in self.METHODS
+        meant = override or self.request.method
+        known = override in ("", self.request.method, *_OVERRIDABLE)
+        self._is_meant = known and meant in self.METHODS
         if override and self._is_meant:
             self.request.method = override
 
@@ -62,12 +68,12 @@ class TusHandler(BaseHandler):
     def write_problem(self, error: UmusicError) -> None:
         super().write_problem(error)
         if isinstance(error, MethodUnknown):
-            self.set_header("Allow", ", ".join(self.METHODS))
+            self.set_header("Allow", ", ".join(self.ALLOWED))
 
     async def admit(self) -> None:
         method = self.request.method
         if not self._is_meant:
-            raise MethodUnknown(f"This path takes {', '.join(self.METHODS)}.")
+            raise MethodUnknown(f"This path takes {', '.join(self.ALLOWED)}.")
         version = self.request.headers.get(tus.RESUMABLE)
         if method not in _WITHOUT_VERSION and version != tus.VERSION:
             raise VersionUnsupported
@@ -76,7 +82,7 @@ class TusHandler(BaseHandler):
 
     def options(self, *_: str) -> None:
         """Tells what there is of the protocol."""
-        self.set_header("Allow", ", ".join(self.METHODS))
+        self.set_header("Allow", ", ".join(self.ALLOWED))
         self.set_header("Tus-Version", tus.VERSION)
         self.set_header("Tus-Extension", ",".join(tus.EXTENSIONS))
         self.set_header("Tus-Max-Size", str(self.keeper.limits.upload_bytes))
@@ -137,6 +143,8 @@ class AppendingHandler(TusHandler):
         """Answers with the offset, and with the record if it is there."""
         self.set_header(tus.OFFSET, str(offset))
         self.set_status(status)
+        # Nothing is in the answer, unless `reply` puts it there.
+        self.clear_header("Content-Type")
         if record is None:
             return
         link = self.link_of(record)
@@ -165,7 +173,7 @@ class AppendingHandler(TusHandler):
 class CreationHandler(AppendingHandler):
     """POST /uploads: an upload begins ("Creation", "Creation With Upload")."""
 
-    METHODS = ("POST", "OPTIONS")
+    METHODS = ALLOWED = ("POST", "OPTIONS")
 
     def initialize(self, users: Users, **common: Any) -> None:  # type: ignore[override]
         """Takes who can tell whose a token is, and what every handler of tus does."""
@@ -230,6 +238,7 @@ class ResumableHandler(AppendingHandler):
     """/uploads/ID: what there is of an upload, more of it, or its end."""
 
     METHODS = ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS")
+    ALLOWED = (*METHODS, "POST")
     _record: Record | None = None
     _offset = 0
 

@@ -66,7 +66,7 @@ _UPLOAD = Parameter(
 _OVERRIDE = Parameter(
     tus.OVERRIDE,
     "The method that is meant, for those who cannot send it.",
-    {"enum": ["HEAD", "PATCH", "DELETE"]},
+    {"enum": ["PATCH", "DELETE"]},
     "header",
     required=True,
 )
@@ -316,7 +316,7 @@ _POST = Operation(
     text=f"{tus.OVERRIDE} has the method that is meant, and all is as it would be by that.",
     replies={
         204: Reply("As by PATCH or DELETE.", (), _ALWAYS),
-        200: Reply("As by HEAD, or by PATCH.", _RECEIPT, _ALWAYS),
+        200: Reply("As by PATCH.", _RECEIPT, _ALWAYS),
     },
     problems=(*_OF_UPLOAD, *_OF_PIECE, MethodUnknown),
     parameters=(_UPLOAD, _VERSION, _OVERRIDE),
