@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tests.browser.line import Line
 
 #: So fast is the line, in bytes per second. What is on its way when it breaks is lost, and how much
-#: that is goes by the speed; one of the loopback's own has megabytes on its way.
-PACE = 40e6
+#: that is goes by the speed: a server that does not read for a fifth of a second has a megabyte.
+PACE = 5e6
 _PIECE = 64 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -29,7 +29,7 @@ class Requests:
     """Follows the requests on one connection, as far as the bodies of PATCH go: `at` is where in
     its file the client is, None outside of such a body."""
 
-    def __init__(self, on_patch: Callable[["Requests", int], None]) -> None:
+    def __init__(self, on_patch: Callable[[int], None]) -> None:
         self._on_patch = on_patch
         self._head = b""
         self._body = 0
@@ -63,23 +63,21 @@ class Requests:
         self.at = None
         if first.startswith("PATCH "):
             self.at = int(told["upload-offset"])
-            self._on_patch(self, self.at)
+            self._on_patch(self.at)
 
 
 class PoorLine(Line):
     """Passes TCP on to the server at `site`. Afterwards `starts` tells where the client has gone
-    on, `repeated` how many bytes it sent once more each time but the first, and `sent` how many
-    it sent in all."""
+    on, and `repeated` how many bytes it sent that it had sent before: before the first of the
+    breaks, and after each."""
 
     def __init__(self, site: str) -> None:
         super().__init__(site)
         #: What is to come.
         self.breaks: list[Break] = []
         self.starts: list[int] = []
-        self.repeated: list[int] = []
-        self.sent = 0
+        self.repeated = [0]
         self._turn = threading.Lock()
-        self._newest: Requests | None = None
         self._reached = 0
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
@@ -98,7 +96,7 @@ class PoorLine(Line):
         # What it has not passed on it has hardly taken.
         source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE)
-        requests = Requests(self._on_patch)
+        requests = Requests(self.starts.append)
         due = time.monotonic()
         while piece := source.recv(_PIECE):
             self._count(requests, requests.pass_by(piece))
@@ -107,20 +105,15 @@ class PoorLine(Line):
             time.sleep(max(0.0, due - time.monotonic()))
         sink.shutdown(socket.SHUT_WR)
 
-    def _on_patch(self, requests: Requests, offset: int) -> None:
-        with self._turn:
-            if self.starts:
-                self.repeated.append(max(0, self._reached - offset))
-            self.starts.append(offset)
-            self._newest, self._reached = requests, offset
-
     def _count(self, requests: Requests, count: int) -> None:
+        if requests.at is None or not count:
+            return
         with self._turn:
-            self.sent += count
-            if requests is not self._newest or requests.at is None:
-                return
-            self._reached = requests.at
-            due = [each for each in self.breaks if each.position <= requests.at]
+            before = requests.at - count
+            self.repeated[-1] += max(0, min(requests.at, self._reached) - before)
+            self._reached = max(requests.at, self._reached)
+            due = [each for each in self.breaks if each.position <= self._reached]
             self.breaks = [each for each in self.breaks if each not in due]
+            self.repeated += [0] * len(due)
         for each in due:
             each.strike()
