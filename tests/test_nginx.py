@@ -1,14 +1,18 @@
 """nginx's own part: what it keeps out of the log and out of reach."""
 
 import asyncio
+import contextlib
 import json
 import time
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.client import Client, as_json
 from tests.conftest import wait_for
+from tests.tus import STREAM, VERSION, Tus
 from tests.wavs import take
 
 pytestmark = pytest.mark.parametrize("via", ["nginx"], indirect=True)
@@ -53,6 +57,51 @@ async def test_umusic_being_away_is_a_503_problem_with_retry_after(
     assert "Retry-After" in response.headers
     log = tmp_path / "nginx" / "access.log"
     await wait_for(lambda: '"method": "DELETE", "path": "/healthz"' in log.read_text())
+
+
+async def is_cut_off(client: Client, method: str, url: str, body: bytes = b"") -> bool:
+    """Whether the line breaks instead of an answer."""
+    told = {**VERSION, **STREAM, "Upload-Offset": "5"}
+
+    def ask() -> bool:
+        connection = HTTPConnection(urlsplit(client.site).netloc, timeout=10)
+        with contextlib.closing(connection):
+            try:
+                connection.request(method, urlsplit(url).path, body or None, told)
+                connection.getresponse()
+            except ConnectionError:
+                return True
+            return False
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.mark.gen_test
+async def test_to_a_client_of_tus_a_umusic_that_is_away_is_a_line_that_breaks(
+    client: Client, http_server: object
+) -> None:
+    tus = Tus(client, await client.register())
+    url = await tus.begin(5_000_000)
+    assert not await is_cut_off(client, "HEAD", url)
+    http_server.stop()  # type: ignore[attr-defined]
+    await http_server.close_all_connections()  # type: ignore[attr-defined]
+    assert await is_cut_off(client, "HEAD", url)
+    assert await is_cut_off(client, "PATCH", url, bytes(1_000_000))
+    for method, path in (("GET", url), ("POST", "/uploads")):
+        answer = await tus.ask(method, path)
+        assert answer.code == 503
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.gen_test
+async def test_much_from_the_wrong_place_is_cut_off_and_little_is_refused(client: Client) -> None:
+    tus = Tus(client, await client.register())
+    url = await tus.begin(5_000_000)
+    assert (await tus.patch(url, 5, bytes(999_999))).code == 409
+    assert await is_cut_off(client, "PATCH", url, bytes(1_000_000))
+    assert await tus.offset(url) == 0
+    assert (await tus.patch(url, 0, take(30.0)[:1_000_000])).code == 204
+    assert await tus.offset(url) == 1_000_000
 
 
 @pytest.mark.gen_test
