@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from bench.stack import Stack, music, running
 
 PAIRS = 5
-PACED_PAIRS = 3
+PACED_PAIRS = 5
 PACE = 5_000_000
 _PIECE = 64 * 1024
 
