@@ -13,14 +13,18 @@ const BEGUN = "umusic.uploads";
 const PASSING = [408, 423, 429];
 const NO_SPACE = 507;
 
-/** The ids of uploads that were begun, by what one knows the file by. */
+/** What one knows a file under a name by. */
+export function keyOf(file, name) {
+  return [name, file.name, file.size, file.lastModified].join("/");
+}
+
+/** The ids of uploads that were begun. */
 const begun = {
   all: () => problemOf(localStorage.getItem(BEGUN)),
-  key: (file, name) => [name, file.name, file.size, file.lastModified].join("/"),
-  get: (file, name) => begun.all()[begun.key(file, name)],
+  get: (file, name) => begun.all()[keyOf(file, name)],
   set(file, name, id) {
     // JSON leaves out what is undefined.
-    localStorage.setItem(BEGUN, JSON.stringify({ ...begun.all(), [begun.key(file, name)]: id }));
+    localStorage.setItem(BEGUN, JSON.stringify({ ...begun.all(), [keyOf(file, name)]: id }));
   },
 };
 

@@ -1,6 +1,6 @@
 // Uploads: chosen files wait, are sent two at a time, and say how they fare.
 
-import { sendResumably } from "./resumable.js";
+import { keyOf, sendResumably } from "./resumable.js";
 import { clock, share, size, t } from "./text.js";
 
 const AT_ONCE = 2;
@@ -26,6 +26,10 @@ class Upload {
 
   get live() {
     return this.state === "waiting" || this.state === "sending";
+  }
+
+  get key() {
+    return keyOf(this.file, this.name);
   }
 
   get settled() {
@@ -168,12 +172,12 @@ export class Uploads {
     this.run();
   }
 
-  /** Begins those whose turn it is. */
+  /** Begins those whose turn it is; of the same file one at a time. */
   run() {
-    const sending = this.all.filter((each) => each.state === "sending").length;
-    const waiting = this.all.filter((each) => each.state === "waiting");
-    for (const next of waiting.slice(0, AT_ONCE - sending)) {
-      next.send().finally(() => this.run());
+    for (const next of this.all.filter((each) => each.state === "waiting")) {
+      const sending = this.all.filter((each) => each.state === "sending");
+      if (sending.length >= AT_ONCE) return;
+      if (!sending.some((each) => each.key === next.key)) next.send().finally(() => this.run());
     }
   }
 
