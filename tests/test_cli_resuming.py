@@ -63,6 +63,7 @@ async def the_record(client: Client, user: Account) -> dict[str, Any]:
     return dict(record)
 
 
+@pytest.mark.chaos
 @both_ways
 @pytest.mark.gen_test
 async def test_a_line_that_breaks_many_times_costs_little(
@@ -169,6 +170,7 @@ async def test_after_an_interruption_it_goes_on_where_it_was(
     assert not notes(tmp_path)
 
 
+@pytest.mark.chaos
 @pytest.mark.gen_test(timeout=120)
 async def test_it_goes_on_when_umusic_was_killed_and_started_again(
     start: Any, directory: Path, file: Path

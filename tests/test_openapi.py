@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 from tornado.web import Application
 
-from tests.client import Account, Client, as_json, both_ways, form
+from tests.client import Account, Client, as_json, form
 from tests.described import DOCUMENT, path_of, replies_of
 from tests.test_wrong_requests import CASES
 from tests.wavs import take
@@ -45,7 +45,6 @@ def described() -> set[tuple[str, str]]:
     return {(path, method) for path, method in found if method != "HEAD"}
 
 
-@both_ways
 @pytest.mark.gen_test
 async def test_it_is_a_valid_openapi_3_1_document(client: Client) -> None:
     response = await client.fetch("/openapi.json")

@@ -384,6 +384,7 @@ def link_of(response: HTTPResponse) -> str:
     return str(response.headers["Content-Location"])
 
 
+@pytest.mark.chaos
 def test_kills_at_any_point_change_nothing(start: Start) -> None:
     choice = random.Random(8)
     wav = take(8.0)
