@@ -126,33 +126,24 @@ async def services(
             idle=settings.body_timeout,
         )
         lifecycle = Lifecycle()
-        _watch(metrics, keeper, lifecycle, opened.database)
-        metrics.watch(
-            "umusic_resumable_uploads_live",
-            "Resumable uploads that are in hand here.",
-            lambda: resumptions.live,
+        running = Services(
+            database=opened.database,
+            users=opened.users,
+            records=opened.records,
+            keys=opened.keys,
+            uploads=opened.uploads,
+            media=opened.media,
+            removal=opened.removal,
+            audit=opened.audit,
+            keeper=keeper,
+            resumptions=resumptions,
+            waveforms=waveforms,
+            lifecycle=lifecycle,
+            metrics=metrics,
         )
-        metrics.watch(
-            "umusic_waveforms_running",
-            "Outlines that are being made, or wait for their turn.",
-            lambda: waveforms.live,
-        )
+        _watch(running)
         try:
-            yield Services(
-                database=opened.database,
-                users=opened.users,
-                records=opened.records,
-                keys=opened.keys,
-                uploads=opened.uploads,
-                media=opened.media,
-                removal=opened.removal,
-                audit=opened.audit,
-                keeper=keeper,
-                resumptions=resumptions,
-                waveforms=waveforms,
-                lifecycle=lifecycle,
-                metrics=metrics,
-            )
+            yield running
         finally:
             await waveforms.abort_all()
             await resumptions.close()
@@ -181,8 +172,10 @@ def _keeper(settings: Settings, opened: Library, pool: Pool) -> Keeper:
     )
 
 
-def _watch(metrics: Metrics, keeper: Keeper, lifecycle: Lifecycle, database: Database) -> None:
+def _watch(running: Services) -> None:
     """Has the metrics show what is known anyway."""
+    keeper, lifecycle, database = running.keeper, running.lifecycle, running.database
+    resumptions, waveforms = running.resumptions, running.waveforms
     pool, limits = keeper.pool, keeper.limits
     for name, text, read in (
         ("uploads_running", "Uploads that are running.", lambda: keeper.live),
@@ -195,8 +188,18 @@ def _watch(metrics: Metrics, keeper: Keeper, lifecycle: Lifecycle, database: Dat
         ("database_connections_busy", "Connections in use.", lambda: database.busy),
         ("database_connections_limit", "Connections that there may be.", lambda: database.size),
         ("database_queue", "Requests that wait for a connection.", lambda: database.queue),
+        (
+            "resumable_uploads_live",
+            "Resumable uploads that are in hand here.",
+            lambda: resumptions.live,
+        ),
+        (
+            "waveforms_running",
+            "Outlines that are being made, or wait for their turn.",
+            lambda: waveforms.live,
+        ),
     ):
-        metrics.watch(f"umusic_{name}", text, read)
+        running.metrics.watch(f"umusic_{name}", text, read)
 
 
 def make_app(settings: Settings, services: Services) -> Application:
@@ -246,9 +249,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/record/peaks": {_READ: (PeaksHandler, outline)},
         "/record/waveform": {_READ: (WaveformHandler, outline)},
         "/uploads": {CreationHandler.METHODS: (CreationHandler, {**owner, **resumable})},
-        "/uploads/{upload}": {
-            (*ResumableHandler.METHODS, "POST"): (ResumableHandler, resumable),
-        },
+        "/uploads/{upload}": {ResumableHandler.ALLOWED: (ResumableHandler, resumable)},
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
         "/metrics": {_READ: (MetricsHandler, {})},

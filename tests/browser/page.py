@@ -48,6 +48,18 @@ class Studio:
         """The rows of all recordings that are shown."""
         return self.page.locator("#records .record")
 
+    def slow_down(self, bytes_a_second: int) -> None:
+        """Has the browser send no faster; -1: as fast as it can."""
+        self.page.context.new_cdp_session(self.page).send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": 0,
+                "downloadThroughput": -1,
+                "uploadThroughput": bytes_a_second,
+            },
+        )
+
     def send(self, *files: Path) -> None:
         """Sends files, all of which are taken."""
         self.choose(*files)

@@ -72,9 +72,7 @@ def _picture(
     refused.write_text("To whom it may concern")
     studio.choose(refused)
     expect(studio.upload(refused.name)).to_have_attribute("data-state", "failed")
-    session = context.new_cdp_session(page)
-    speeds = {"downloadThroughput": -1, "uploadThroughput": 1_500_000}
-    session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 0, **speeds})
+    studio.slow_down(1_500_000)
     studio.choose(sound(scratch / ("Concert.wav" if locale == "en" else "Концерт.wav"), 600))
     page.wait_for_timeout(4000)
     page.locator(".record .play").nth(1).click()

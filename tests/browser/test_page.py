@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Request, expect
+from playwright.sync_api import Locator, Request, expect
 
 from tests.browser.conftest import Site
 from tests.browser.line import Line
@@ -133,7 +133,7 @@ def test_a_person_sends_finds_plays_renames_shares_and_deletes(
 def test_an_upload_says_how_far_it_is_and_how_fast(visit: Visit, long_song: Path) -> None:
     studio = visit()
     studio.register(name_of("Bar", "wide"))
-    slow_down(studio, 10_000_000)
+    studio.slow_down(10_000_000)
     studio.choose(long_song)
     row = studio.upload(long_song.name)
     seen: list[float] = []
@@ -147,18 +147,13 @@ def test_an_upload_says_how_far_it_is_and_how_fast(visit: Visit, long_song: Path
     assert any("MB/s" in text and " left" in text for text in texts), texts
 
 
-def slow_down(studio: Studio, bytes_a_second: int) -> None:
-    """Has the browser send no faster."""
-    session = studio.page.context.new_cdp_session(studio.page)
-    session.send(
-        "Network.emulateNetworkConditions",
-        {
-            "offline": False,
-            "latency": 0,
-            "downloadThroughput": -1,
-            "uploadThroughput": bytes_a_second,
-        },
-    )
+def begun(studio: Studio, file: Path) -> Locator:
+    """The row of an upload that is on its way, slowly."""
+    studio.slow_down(5_000_000)
+    studio.choose(file)
+    row = studio.upload(file.name)
+    expect(row.locator(".state")).to_contain_text("MB of ")
+    return row
 
 
 def test_a_cancelled_upload_leaves_nothing_and_can_be_sent_again(
@@ -166,13 +161,10 @@ def test_a_cancelled_upload_leaves_nothing_and_can_be_sent_again(
 ) -> None:
     studio = visit()
     studio.register(name_of("Cancel", "wide"))
-    slow_down(studio, 5_000_000)
-    studio.choose(long_song)
-    row = studio.upload(long_song.name)
-    expect(row.locator(".state")).to_contain_text("MB of ")
+    row = begun(studio, long_song)
     row.locator(".cancel").click()
     expect(row).to_have_attribute("data-state", "cancelled")
-    slow_down(studio, -1)
+    studio.slow_down(-1)
     row.locator(".retry").click()
     expect(row).to_have_attribute("data-state", "done", timeout=30_000)
     expect(studio.records).to_have_count(1)
@@ -197,14 +189,11 @@ def test_an_upload_goes_on_by_itself_when_the_line_has_broken(
         studio = visit(url=line.url)
         studio.register(name_of("Broken", "wide"))
         offsets = offsets_sent(studio)
-        slow_down(studio, 5_000_000)
-        studio.choose(long_song)
-        row = studio.upload(long_song.name)
-        expect(row.locator(".state")).to_contain_text("MB of ")
+        row = begun(studio, long_song)
         for _ in range(4):
             studio.page.wait_for_timeout(700)
             line.cut()
-        slow_down(studio, -1)
+        studio.slow_down(-1)
         expect(row).to_have_attribute("data-state", "done", timeout=30_000)
         expect(studio.records).to_have_count(1)
     assert len(offsets) > 2 and offsets == sorted(offsets) and offsets[-1] > 1_000_000
@@ -218,10 +207,7 @@ def test_while_the_line_is_broken_it_says_so_and_one_click_tries_at_once(
 ) -> None:
     studio = visit()
     studio.register(name_of("Away", "narrow"))
-    slow_down(studio, 5_000_000)
-    studio.choose(long_song)
-    row = studio.upload(long_song.name)
-    expect(row.locator(".state")).to_contain_text("MB of ")
+    row = begun(studio, long_song)
     studio.page.wait_for_timeout(1000)
     site.kill()
     expect(row.locator(".state")).to_contain_text("The connection broke at ")
@@ -230,7 +216,7 @@ def test_while_the_line_is_broken_it_says_so_and_one_click_tries_at_once(
     row.locator(".retry").click()
     expect(row.locator(".state")).to_contain_text("MB of ")
     expect(row.locator(".retry")).to_be_hidden()
-    slow_down(studio, -1)
+    studio.slow_down(-1)
     expect(row).to_have_attribute("data-state", "done", timeout=30_000)
     expect(studio.records).to_have_count(1)
     while errors:
@@ -242,15 +228,12 @@ def test_an_upload_goes_on_after_a_reload_when_the_file_is_chosen_again(
 ) -> None:
     studio = visit()
     studio.register(name_of("Reload", "wide"))
-    slow_down(studio, 5_000_000)
-    studio.choose(long_song)
-    row = studio.upload(long_song.name)
-    expect(row.locator(".state")).to_contain_text("MB of ")
+    begun(studio, long_song)
     studio.page.wait_for_timeout(2000)
     studio.page.on("dialog", lambda dialog: dialog.accept())
     studio.page.reload()
     offsets = offsets_sent(studio)
-    slow_down(studio, -1)
+    studio.slow_down(-1)
     studio.send(long_song)
     assert offsets and offsets[0] > 1_000_000
     expect(studio.records).to_have_count(1)

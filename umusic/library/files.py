@@ -28,6 +28,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def ensure_directory(directory: Path) -> None:
+    """Makes a directory, durably, if it is not there."""
+    if not directory.exists():
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
 def as_uuid(text: str) -> uuid.UUID | None:
     """The UUID that `text` is; None if it is none."""
     try:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from umusic.errors import MediaAway, NoSpace, StartError
 from umusic.library.derived import Derived, record_of
-from umusic.library.files import as_uuid, sync_directory, writing
+from umusic.library.files import as_uuid, ensure_directory, sync_directory, writing
 from umusic.library.wav_part import WavPart, upload_of
 
 log = logging.getLogger(__name__)
@@ -258,9 +258,7 @@ class PartFile(_RecordFile):
 
     def _open_locked(self) -> int:
         while True:
-            if not self._directory.exists():
-                self._directory.mkdir(exist_ok=True)
-                sync_directory(self._directory.parent)
+            ensure_directory(self._directory)
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:

@@ -10,7 +10,7 @@ import os
 import uuid
 from pathlib import Path
 
-from umusic.library.files import as_uuid, sync_directory, writing
+from umusic.library.files import as_uuid, ensure_directory, sync_directory, writing
 
 _SUFFIX = ".upload"
 
@@ -143,9 +143,7 @@ class WavPart:
     def _opened(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         while True:
-            if not self._directory.exists():
-                self._directory.mkdir(exist_ok=True)
-                sync_directory(self._directory.parent)
+            ensure_directory(self._directory)
             is_new = not self.path.exists()
             try:
                 file = os.open(self.path, flags, 0o644)

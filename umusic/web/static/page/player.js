@@ -23,7 +23,7 @@ export class Player {
     part("player-close").onclick = () => this.close();
     this.seek.oninput = () => this.jump(Number(this.seek.value));
     this.audio.ontimeupdate = () => this.show();
-    this.audio.onplay = this.audio.onpause = () => this.show();
+    this.audio.onplay = this.audio.onpause = () => this.tell();
     this.audio.onerror = () => this.fail();
   }
 
@@ -47,6 +47,7 @@ export class Player {
     this.seek.step = Math.max(record.duration / 200, 0.01);
     this.rename(record);
     this.wave.load(record);
+    this.changed();
     this.start();
   }
 
@@ -100,6 +101,11 @@ export class Player {
     );
     this.wave.progress(currentTime / duration);
     setPlaying(this.toggle, this.playing, this.name.textContent);
+  }
+
+  /** Shows it, and has the list show it as well: not at every moment, for the list may be long. */
+  tell() {
+    this.show();
     this.changed();
   }
 
@@ -107,7 +113,7 @@ export class Player {
     if (this.record === null) return;
     this.error.textContent = t("cannotPlay");
     this.error.hidden = false;
-    this.show();
+    this.tell();
   }
 }
 

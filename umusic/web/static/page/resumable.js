@@ -36,9 +36,9 @@ export function forgetBegun() {
 /**
  * Sends a file under this name, however often the line breaks, and returns the record that came of it.
  *
- * `onSent` gets the number of bytes that have gone, `onBroken` the error if it cannot go on for the
+ * `onSent` gets the number of bytes that have gone; `onBroken` is called if it cannot go on for the
  * moment. `wake` is an EventTarget: its event "wake" ends a pause. If `signal` is aborted nothing is
- * left of the upload. Throws Refusal, Unreachable if the file is not there any more, or AbortError.
+ * left of the upload. Throws Refusal, an Error if the file cannot be read any more, or AbortError.
  */
 export async function sendResumably(file, name, { signal, wake, onSent, onBroken }) {
   let failures = 0;
@@ -66,7 +66,7 @@ export async function sendResumably(file, name, { signal, wake, onSent, onBroken
           throw error;
         }
         await readable(file);
-        onBroken(error);
+        onBroken();
         const wait = PAUSES[Math.min(failures++, PAUSES.length - 1)];
         await pause(Math.max(wait, 1000 * (error.retryAfter || 0)), wake, signal);
       }
