@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -32,6 +32,7 @@ from umusic.errors import CommitUncertain, EncoderFailed
 from umusic.library.keeper import Upload
 from umusic.library.models import Record
 from umusic.library.records import Records
+from umusic.library.uploads import Uploads
 
 WAV = take(1.0)
 HALF = len(WAV) // 2
@@ -239,6 +240,32 @@ async def test_a_commit_that_nobody_knows_of_makes_one_record(
     assert "Content-Location" in (await tus.patch(url, len(WAV), b"")).headers
     await services.audit.sweep()
     assert len(await rows(services)) == len(files(media_dir)) == 1
+
+
+@pytest.mark.gen_test
+async def test_what_is_opened_while_the_rows_are_asked_for_is_not_taken_for_gone(
+    client: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tus = Tus(client, await client.register())
+    held, opened = [await tus.begin(len(WAV)) for _ in range(2)]
+    asked, go = asyncio.Event(), asyncio.Event()
+    among = Uploads.among
+
+    async def slowly(uploads: Uploads, upload_ids: Collection[uuid.UUID]) -> Any:
+        found = await among(uploads, upload_ids)
+        asked.set()
+        await go.wait()
+        return found
+
+    monkeypatch.setattr(Uploads, "among", slowly)
+    await tus.patch(held, 0, WAV[:HALF])
+    await asked.wait()
+    await tus.patch(opened, 0, WAV[:HALF])
+    asked.clear()
+    go.set()
+    await asked.wait()
+    for url in (opened, held):
+        assert "Content-Location" in (await tus.patch(url, HALF, WAV[HALF:])).headers
 
 
 @pytest.mark.gen_test

@@ -293,8 +293,10 @@ class Resumptions:
         while self._live:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
-                rows = await self._uploads.among(list(self._live))
-                for live in list(self._live.values()):
+                held = list(self._live.values())
+                rows = await self._uploads.among([live.id for live in held])
+                # Not those that were opened meanwhile: nothing was asked about them.
+                for live in held:
                     row = rows.get(live.id)
                     if row is None or row.problem is not None:
                         self._spawn(live.let_go((row and end_of(row)) or ResumptionGone()))
