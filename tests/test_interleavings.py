@@ -103,7 +103,7 @@ class Interleavings:
         which = self.servers.index(self.line.server)
         kill(self.line.server)
         self.line.server.close()
-        self.servers[which] = self.started()
+        self.servers[which] = self.line.server = self.started()
 
     def delete(self) -> None:
         assert self.line.ask("DELETE", self.line.path, {}).status == 204
