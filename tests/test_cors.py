@@ -161,8 +161,8 @@ class TestAllowedOrigins:
         [
             ("/uploads", "POST", "OPTIONS, POST"),
             ("/uploads/", "POST", "OPTIONS, POST"),
-            (f"/uploads/{MISSING}", "PATCH", "DELETE, GET, HEAD, OPTIONS, PATCH"),
-            (f"/uploads/{MISSING}", "DELETE", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+            (f"/uploads/{MISSING}", "PATCH", "DELETE, GET, HEAD, OPTIONS, PATCH, POST"),
+            (f"/uploads/{MISSING}", "DELETE", "DELETE, GET, HEAD, OPTIONS, PATCH, POST"),
         ],
     )
     @pytest.mark.gen_test

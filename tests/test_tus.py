@@ -213,6 +213,19 @@ async def test_the_method_may_be_overridden(client: Client) -> None:
     assert problem(await tus.ask("POST", url, {override: "BREW"}))[0] == 405
 
 
+@pytest.mark.gen_test
+async def test_another_method_is_405_and_says_which_version_there_is(client: Client) -> None:
+    for method, path, allowed in (
+        ("GET", "/uploads", "POST, OPTIONS"),
+        ("PATCH", "/uploads/", "POST, OPTIONS"),
+        ("PUT", f"/uploads/{uuid.uuid4()}", ALLOWED),
+        ("BREW", f"/uploads/{uuid.uuid4()}", ALLOWED),
+    ):
+        reply = await client.fetch(path, method=method)
+        assert problem(reply) == (405, "method-not-allowed")
+        assert reply.headers["Allow"] == allowed
+
+
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 @pytest.mark.gen_test
 async def test_bytes_count_if_they_have_their_checksum(client: Client, algorithm: str) -> None:

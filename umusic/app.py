@@ -218,8 +218,10 @@ def make_app(settings: Settings, services: Services) -> Application:
     for path, targets in _routes(settings, services).items():
         for methods, (handler, needs) in targets.items():
             rules.append(Rule(_Route(path, methods), handler, {**common, **needs}))
-        allow = {"allow": ", ".join(sorted(itertools.chain(*targets)))}
-        rules.append(Rule(PathMatches(_pattern(path)), MethodHandler, {**common, **allow}))
+        # What else is asked there, unless the handler says so itself.
+        if not handler.METHODS:
+            handler, needs = MethodHandler, {"allow": _allow(targets)}
+        rules.append(Rule(PathMatches(_pattern(path)), handler, {**common, **needs}))
     return Application(rules, default_handler_class=NothingHandler, default_handler_args=common)
 
 
@@ -249,7 +251,7 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         "/record/peaks": {_READ: (PeaksHandler, outline)},
         "/record/waveform": {_READ: (WaveformHandler, outline)},
         "/uploads": {CreationHandler.METHODS: (CreationHandler, {**owner, **resumable})},
-        "/uploads/{upload}": {ResumableHandler.ALLOWED: (ResumableHandler, resumable)},
+        "/uploads/{upload}": {ResumableHandler.METHODS: (ResumableHandler, resumable)},
         "/healthz": {_READ: (HealthHandler, {})},
         "/readyz": {_READ: (ReadyHandler, ready)},
         "/metrics": {_READ: (MetricsHandler, {})},
@@ -274,6 +276,10 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
     for path in ("/record/info", "/record/peaks", "/record/waveform", "/record/{filename}"):
         table.setdefault(path, {})[("PUT",)] = (UploadHandler, {**upload, "dialect": RECORD})
     return table
+
+
+def _allow(targets: Targets) -> str:
+    return ", ".join(sorted(itertools.chain(*targets)))
 
 
 def _pattern(path: str) -> str:

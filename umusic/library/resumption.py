@@ -127,6 +127,14 @@ class Resumption:
             self._turn = Turn(self, on_cut, check)
             return self._turn
 
+    async def interrupt(self) -> None:
+        """Takes the turn from whoever has it, and waits until nothing more is written."""
+        self._cut(ResumptionLocked(_ANOTHER))
+        async with self._busy:
+            if not self.has_ended and self._turn is None:
+                await self._forget()
+                self._wait_for_next()
+
     async def set_length(self, length: int) -> None:
         """Says how many bytes it will have in all, where that was open.
 
@@ -152,7 +160,7 @@ class Resumption:
             await self.arrival.take(turn, data)
             self._more.set()
 
-    async def end_turn(self, turn: Turn) -> None:
+    async def end_turn(self, turn: Turn, *, last: bool) -> None:
         """See `Turn.finish`."""
         async with self._busy:
             self._check_turn(turn)
@@ -161,6 +169,8 @@ class Resumption:
                 if turn.checked and not turn.fits:
                     await self._forget()
                     raise ChecksumMismatch
+                if last:
+                    await self.set_length(self.arrival.size)
                 self.broken = False
                 if turn.checked:
                     await self._trust()

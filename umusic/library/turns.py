@@ -23,7 +23,7 @@ class Taking(Protocol):
     async def append(self, turn: "Turn", data: bytes) -> None:
         """See `Turn.write`."""
 
-    async def end_turn(self, turn: "Turn") -> None:
+    async def end_turn(self, turn: "Turn", *, last: bool) -> None:
         """See `Turn.finish`."""
 
     async def break_off(self, turn: "Turn") -> None:
@@ -69,13 +69,15 @@ class Turn:
         """
         await self._giver.append(self, data)
 
-    async def finish(self) -> None:
-        """Says that all has come; it is durable when this returns, or has become a record.
+    async def finish(self, *, last: bool = False) -> None:
+        """Says that all has come; it is durable when this returns, or has become a record. `last`:
+        and that it is the end of the upload, whose length was open or is this.
 
         Raises:
+            LengthExceeded: its length is another.
             ChecksumMismatch; ResumptionLocked, MediaAway, DatabaseUnavailable.
         """
-        await self._giver.end_turn(self)
+        await self._giver.end_turn(self, last=last)
 
     async def abort(self) -> None:
         """Says that no more will come. What has come counts, but not if it has a checksum."""

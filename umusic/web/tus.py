@@ -3,35 +3,22 @@
 An upload's URL is all that it takes to go on with it: no token is asked for there.
 """
 
-import asyncio
 import uuid
 from email.utils import format_datetime
 from typing import Any
 
+from tornado.web import RequestHandler
+
 from umusic.errors import ContentEncoded, MethodUnknown, NoSound, TokenMissing, UmusicError
-from umusic.library.keeper import Keeper
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.names import record_name
 from umusic.library.orders import Order
-from umusic.library.progress import Progress
-from umusic.library.resumption import Resumption
-from umusic.library.resumptions import Resumptions
-from umusic.library.turns import Turn
 from umusic.library.users import Users
-from umusic.resumable_errors import (
-    LengthExceeded,
-    NotOffsetStream,
-    ResumptionFailed,
-    ResumptionUnknown,
-    VersionUnsupported,
-)
+from umusic.resumable_errors import NotOffsetStream, ResumptionFailed, VersionUnsupported
 from umusic.upload_errors import MalformedHeader
 from umusic.web import tus_headers as tus
-from umusic.web.base import BaseHandler
+from umusic.web.appending import AppendingHandler
 from umusic.web.credentials import uuid_field
-from umusic.web.dialects import RECORD
-from umusic.web.errors import Problem
-from umusic.web.schemas import Metadata, UploadState
 
 _MAX_METADATA = 4096
 _WITHOUT_VERSION = ("OPTIONS", "GET")
@@ -39,41 +26,34 @@ _WITHOUT_VERSION = ("OPTIONS", "GET")
 _OVERRIDABLE = ("PATCH", "DELETE")
 
 
-class TusHandler(BaseHandler):
+class TusHandler(AppendingHandler):
     """What all requests of the protocol have in common ("Core Protocol", "Headers")."""
 
-    METHODS: tuple[str, ...] = ()
-    #: With POST where that may stand for another.
-    ALLOWED: tuple[str, ...] = ()
-
-    def initialize(  # type: ignore[override]
-        self, keeper: Keeper, resumptions: Resumptions, **common: Any
-    ) -> None:
-        """Takes what an upload needs, and what every handler does."""
-        super().initialize(**common)
-        self.keeper = keeper
-        self.resumptions = resumptions
+    def initialize(self, **needs: Any) -> None:  # type: ignore[override]
+        """Takes what appending needs."""
+        super().initialize(**needs)
         override = self.request.headers.get(tus.OVERRIDE, "").strip().upper()
-        meant = override or self.request.method
         known = override in ("", self.request.method, *_OVERRIDABLE)
-        self._is_meant = known and meant in self.METHODS
+        # Where POST may only stand for another it has no verb of its own.
+        nothing = RequestHandler._unimplemented_method
+        verb = getattr(self, (override or self.request.method or "").lower(), nothing)
+        self._is_meant = known and getattr(verb, "__func__", nothing) is not nothing
         if override and self._is_meant:
             self.request.method = override
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
         self.set_header(tus.RESUMABLE, tus.VERSION)
-        self.set_header("Cache-Control", "no-store")
 
     def write_problem(self, error: UmusicError) -> None:
         super().write_problem(error)
         if isinstance(error, MethodUnknown):
-            self.set_header("Allow", ", ".join(self.ALLOWED))
+            self.set_header("Allow", ", ".join(self.METHODS))
 
     async def admit(self) -> None:
         method = self.request.method
         if not self._is_meant:
-            raise MethodUnknown(f"This path takes {', '.join(self.ALLOWED)}.")
+            raise MethodUnknown(f"This path takes {', '.join(self.METHODS)}.")
         version = self.request.headers.get(tus.RESUMABLE)
         if method not in _WITHOUT_VERSION and version != tus.VERSION:
             raise VersionUnsupported
@@ -82,7 +62,7 @@ class TusHandler(BaseHandler):
 
     def options(self, *_: str) -> None:
         """Tells what there is of the protocol."""
-        self.set_header("Allow", ", ".join(self.ALLOWED))
+        self.set_header("Allow", ", ".join(self.METHODS))
         self.set_header("Tus-Version", tus.VERSION)
         self.set_header("Tus-Extension", ",".join(tus.EXTENSIONS))
         self.set_header("Tus-Max-Size", str(self.keeper.limits.upload_bytes))
@@ -98,46 +78,15 @@ class TusHandler(BaseHandler):
         """Says until when the upload waits ("Expiration")."""
         self.set_header(tus.EXPIRES, format_datetime(row.expires_at, usegmt=True))
 
-
-class AppendingHandler(TusHandler):
-    """A request that appends to an upload, or may."""
-
-    _turn: Turn | None = None
-    _resumption: Resumption | None = None
-    _finished_turn = False
-
-    async def begin_turn(self, upload_id: uuid.UUID, offset: int) -> Record | None:
-        """Takes the turn. If the upload has become a record before, it is returned."""
+    async def take_turn(self, upload_id: uuid.UUID, offset: int) -> Record | None:
+        """Takes the turn to append, under the checksum if there is one."""
         told = self.request.headers.get(tus.CHECKSUM)
-        begun = await self.resumptions.begin_turn(
+        return await self.begin_turn(
             upload_id,
             offset,
             length=self.header_number(tus.LENGTH) if self.request.method == "PATCH" else None,
             check=None if told is None else tus.checksum(told),
-            on_cut=self._cut_off,
         )
-        if isinstance(begun, Record):
-            return begun
-        self._resumption, self._turn = begun
-        end = offset + (self.framing.length or 0)
-        if self._resumption.length is not None and end > self._resumption.length:
-            raise LengthExceeded(limit=self._resumption.length)
-        self.keeper.check_size(end)
-        return None
-
-    async def receive(self, data: bytes) -> None:
-        if self._turn is None:
-            raise LengthExceeded
-        await self._turn.write(data)
-
-    async def end_turn(self) -> Record | None:
-        """Ends the turn; the record, if that was the last one."""
-        assert self._turn is not None and self._resumption is not None
-        await self._turn.finish()
-        self._finished_turn = True
-        if not self._resumption.is_whole:
-            return None
-        return await asyncio.shield(self._resumption.outcome)
 
     def tell(self, status: int, offset: int, record: Record | None) -> None:
         """Answers with the offset, and with the record if it is there."""
@@ -147,33 +96,22 @@ class AppendingHandler(TusHandler):
         self.clear_header("Content-Type")
         if record is None:
             return
-        link = self.link_of(record)
-        self.set_header("Content-Location", link)
+        self.set_header("Content-Location", self.link_of(record))
         headers = self.request.headers
         if tus.wants_record(headers.get("Prefer", ""), headers.get("Accept", "")):
-            receipt = Metadata.of(record, link).model_dump(mode="json")
             self.set_header("Preference-Applied", "return=representation")
-            members = dict.fromkeys(RECORD.link_members or (), link)
-            self.reply(200 if status == 204 else status, {**receipt, **members})
-
-    async def clean_up(self) -> None:
-        if self._turn is not None and not self._finished_turn:
-            await self._turn.abort()
+            self.reply(200 if status == 204 else status, self.receipt_of(record))
 
     def check_content_type(self) -> None:
         """Raises NotOffsetStream for a body of another type."""
-        told = self.request.headers.get("Content-Type", "")
-        if not tus.is_offset_stream(told):
+        if not tus.is_offset_stream(self.request.headers.get("Content-Type", "")):
             raise NotOffsetStream
 
-    def _cut_off(self, error: Exception) -> None:
-        self.lifecycle.spawn(self.refuse(error))
 
-
-class CreationHandler(AppendingHandler):
+class CreationHandler(TusHandler):
     """POST /uploads: an upload begins ("Creation", "Creation With Upload")."""
 
-    METHODS = ALLOWED = ("POST", "OPTIONS")
+    METHODS = ("POST", "OPTIONS")
 
     def initialize(self, users: Users, **common: Any) -> None:  # type: ignore[override]
         """Takes who can tell whose a token is, and what every handler of tus does."""
@@ -202,7 +140,7 @@ class CreationHandler(AppendingHandler):
         name = record_name(told.get("filename") or told.get("name"))
         self._row = await self.resumptions.create(Order(owner, user.id, name), length, raw)
         if self.framing.has_body:
-            await self.begin_turn(self._row.id, 0)
+            await self.take_turn(self._row.id, 0)
 
     async def post(self) -> None:
         """Answers with the upload's URL, once the body has ended if there is one."""
@@ -234,11 +172,11 @@ class CreationHandler(AppendingHandler):
         return length
 
 
-class ResumableHandler(AppendingHandler):
+class ResumableHandler(TusHandler):
     """/uploads/ID: what there is of an upload, more of it, or its end."""
 
-    METHODS = ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS")
-    ALLOWED = (*METHODS, "POST")
+    #: POST with a method that it stands for.
+    METHODS = ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS", "POST")
     _record: Record | None = None
     _offset = 0
 
@@ -251,11 +189,11 @@ class ResumableHandler(AppendingHandler):
         if offset is None:
             raise MalformedHeader(f"{tus.OFFSET} is needed.", header=tus.OFFSET)
         self._offset = offset
-        self._record = await self.begin_turn(self._id(), offset)
+        self._record = await self.take_turn(self.upload_id(), offset)
 
     async def head(self, _: str) -> None:
         """Tells how many bytes there are."""
-        progress = await self.resumptions.look(self._id())
+        progress = await self.resumptions.look(self.upload_id())
         if progress.end:
             raise progress.end
         row = progress.row
@@ -273,10 +211,10 @@ class ResumableHandler(AppendingHandler):
 
     async def get(self, _: str) -> None:
         """Tells how far it is, and what has come of it."""
-        progress = await self.resumptions.look(self._id())
+        progress = await self.resumptions.look(self.upload_id())
         if progress.end and not isinstance(progress.end, ResumptionFailed):
             raise progress.end
-        self.reply(200, self._state(progress))
+        self.reply(200, self.state_of(progress))
 
     async def patch(self, _: str) -> None:
         """Answers once the body has ended, and is durable or has become a record."""
@@ -288,34 +226,5 @@ class ResumableHandler(AppendingHandler):
 
     async def delete(self, _: str) -> None:
         """Ends it ("Termination")."""
-        await self.resumptions.terminate(self._id())
+        await self.resumptions.terminate(self.upload_id())
         self.set_status(204)
-
-    def _id(self) -> uuid.UUID:
-        try:
-            return uuid.UUID(self.path_args[0])
-        except ValueError as exc:
-            raise ResumptionUnknown from exc
-
-    def _state(self, progress: Progress) -> UploadState:
-        row, record, end = progress.row, progress.record, progress.end
-        link = self.link_of(record) if record else None
-        if end:
-            state = "failed"
-        elif record:
-            state = "done"
-        else:
-            state = "encoding" if progress.is_whole else "uploading"
-        return UploadState.model_validate(
-            {
-                "state": state,
-                "offset": progress.offset,
-                "length": row.length,
-                "name": row.name,
-                "created_at": row.created_at,
-                "expires_at": row.expires_at,
-                "link": link,
-                "record": Metadata.of(record, link) if record and link else None,
-                "problem": Problem(end).members() if end else None,
-            }
-        )
