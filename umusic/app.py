@@ -2,8 +2,9 @@
 
 import contextlib
 import datetime
+import functools
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ from umusic.web.base import BaseHandler
 from umusic.web.cors import Cors
 from umusic.web.dialects import DOWNLOAD_PATHS, RECORD, REGISTERING, UPLOADING
 from umusic.web.docs import OpenApiHandler
+from umusic.web.draft import (
+    DraftCreationHandler,
+    DraftHandler,
+    DraftResumableHandler,
+    begins,
+    speaks,
+)
 from umusic.web.errors import problem_types
 from umusic.web.library import InfoHandler, OwnRecordHandler, RecordsHandler
 from umusic.web.lifecycle import Lifecycle
@@ -56,6 +64,8 @@ from umusic.web.waveforms import PeaksHandler, WaveformHandler
 #: The handlers of a path by the methods they are for, each with what it needs.
 Targets = dict[tuple[str, ...], tuple[type[BaseHandler], dict[str, Any]]]
 _READ = ("GET", "HEAD")
+#: `curl -T take.wav …/record/` appends the file's name, whatever it is.
+_NAMED = ("/record/info", "/record/peaks", "/record/waveform", "/record/{filename}")
 #: What a path may have in place of its parameters; those in brackets are told the handler.
 _PARAMETERS = {
     "code": "([a-z0-9-]+)",
@@ -214,8 +224,9 @@ def make_app(settings: Settings, services: Services) -> Application:
         "cors": Cors(settings.cors_origins),
         "body_timeout": settings.body_timeout,
     }
-    rules: list[Rule] = []
-    for path, targets in _routes(settings, services).items():
+    table = _routes(settings, services)
+    rules = list(_draft_rules(settings, services, table, common))
+    for path, targets in table.items():
         for methods, (handler, needs) in targets.items():
             rules.append(Rule(_Route(path, methods), handler, {**common, **needs}))
         # What else is asked there, unless the handler says so itself.
@@ -272,10 +283,31 @@ def _routes(settings: Settings, services: Services) -> dict[str, Targets]:
         )
     for path in DOWNLOAD_PATHS:
         table[path][_READ] = (RecordHandler, download)
-    # `curl -T take.wav …/record/` appends the file's name, whatever it is.
-    for path in ("/record/info", "/record/peaks", "/record/waveform", "/record/{filename}"):
+    for path in _NAMED:
         table.setdefault(path, {})[("PUT",)] = (UploadHandler, {**upload, "dialect": RECORD})
     return table
+
+
+def _draft_rules(
+    settings: Settings, services: Services, table: dict[str, Targets], common: dict[str, Any]
+) -> Iterator[Rule]:
+    """Requests that speak draft-ietf-httpbis-resumable-upload, told apart by their headers."""
+    if settings.resumable_draft == "off":
+        return
+    relayed = settings.resumable_draft == "relayed"
+    both = {**common, "keeper": services.keeper, "resumptions": services.resumptions}
+    create = {**both, "users": services.users, "relayed": relayed}
+    is_creation = functools.partial(begins, relayed=relayed)
+    for path in ("/record", *_NAMED):
+        methods: tuple[str, ...] = ("PUT",) if path in _NAMED else ("POST", "PUT")
+        create["allow"] = both["allow"] = _allow(table[path])
+        yield Rule(_Route(path, methods, is_creation), DraftCreationHandler, {**create})
+        yield Rule(_Route(path, ("OPTIONS",), speaks), DraftHandler, {**both})
+    path = "/uploads/{upload}"
+    both["allow"] = _allow(table[path])
+    methods = ("HEAD", "GET", "PATCH", "DELETE")
+    yield Rule(_Route(path, methods, speaks), DraftResumableHandler, both)
+    yield Rule(_Route(path, ("OPTIONS",), speaks), DraftHandler, both)
 
 
 def _allow(targets: Targets) -> str:
@@ -290,13 +322,20 @@ def _pattern(path: str) -> str:
 
 
 class _Route(Matcher):
-    """A path by some of its methods."""
+    """A path by some of its methods, of requests that fit."""
 
-    def __init__(self, path: str, methods: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: str,
+        methods: tuple[str, ...],
+        fits: Callable[[HTTPServerRequest], bool] = lambda _: True,
+    ) -> None:
         self.path = path
         self.methods = methods
+        self._fits = fits
         self._matches = PathMatches(_pattern(path))
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """The path's arguments, if path and method are meant."""
-        return self._matches.match(request) if request.method in self.methods else None
+        """The path's arguments, if path, method and headers are meant."""
+        meant = request.method in self.methods and self._fits(request)
+        return self._matches.match(request) if meant else None

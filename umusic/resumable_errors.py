@@ -3,7 +3,15 @@
 A branch of the tree of `umusic.errors`, and of the same kind.
 """
 
-from umusic.errors import Conflict, NotFound, PreconditionFailed, TooLarge, UmusicError, Unsupported
+from umusic.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    UmusicError,
+    Unsupported,
+)
 
 
 class VersionUnsupported(PreconditionFailed):
@@ -35,6 +43,25 @@ class NotOffsetStream(Unsupported):
     """A piece of an upload has the Content-Type application/offset+octet-stream."""
 
     code = "not-an-offset-stream"
+
+
+class MismatchingOffset(Conflict):
+    """The upload has another number of bytes than Upload-Offset says: as many as expected-offset.
+    Go on from there."""
+
+    code = "mismatching-upload-offset"
+
+
+class InconsistentLength(InvalidRequest):
+    """What the requests say of the upload's length does not agree, or does not fit what came."""
+
+    code = "inconsistent-upload-length"
+
+
+class NotPartialUpload(Unsupported):
+    """A piece of an upload has the Content-Type application/partial-upload."""
+
+    code = "not-a-partial-upload"
 
 
 class ChecksumMismatch(UmusicError):

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     body_timeout: float = Field(default=60, gt=0)
     #: Seconds that an upload that is broken off waits to be resumed, after its last progress.
     upload_expiry: float = Field(default=86400, gt=0, le=366 * 86400)
+    #: Whether draft-ietf-httpbis-resumable-upload is spoken. Relayed: with interim answers through
+    #: proxies as well, of which nginx is none that lets them pass.
+    resumable_draft: Literal["off", "on", "relayed"] = "off"
     #: Auto: text if the standard error is a terminal, JSON lines if not.
     log_format: Literal["auto", "json", "text"] = "auto"
     #: Seconds that running uploads get to end when umusic is told to stop.

@@ -16,6 +16,7 @@ from typing import Any
 from umusic.errors import Draining, UmusicError, Unavailable
 from umusic.library.arrival import Arrival
 from umusic.library.completion import Completion
+from umusic.library.handover import PATIENCE, PAUSE, claim
 from umusic.library.keeper import Keeper, Upload
 from umusic.library.media import Media
 from umusic.library.models import Record, ResumableUpload
@@ -37,10 +38,7 @@ from umusic.resumable_errors import (
 
 log = logging.getLogger(__name__)
 
-#: How long to wait for another process to let go, in seconds, and between looks at its lock.
-PATIENCE = 5.0
-_PAUSE = 0.05
-#: Between looks at whether somebody wants what is held here, and between asking for it again.
+#: Between looks at whether somebody wants what is held here.
 _WATCH_SECONDS = 1.0
 #: Progress is written down so often while a request goes on, or more often if uploads expire soon.
 _TOUCH_SECONDS = 60.0
@@ -115,6 +113,22 @@ class Resumptions:
         if progress.row.is_open and progress.is_whole:
             self._spawn(self._completion.attempt(progress.row))
         return progress
+
+    async def settle(self, upload_id: uuid.UUID) -> Progress:
+        """How far an upload is, once nobody writes to it: who does is cut off, here or in another
+        process. Raises what `look` does, and ResumptionLocked."""
+        progress = await self.look(upload_id)
+        if progress.end or progress.record or progress.is_whole:
+            return progress
+        live = self._live.get(upload_id)
+        if live and not live.has_ended:
+            await live.interrupt()
+        else:
+            part = self._media.wav_part(progress.row.user_id, upload_id)
+            if await asyncio.to_thread(part.path.exists):
+                await self._claim(part, PATIENCE)
+                await asyncio.to_thread(part.release)
+        return await self.look(upload_id)
 
     async def begin_turn(
         self,
@@ -194,7 +208,7 @@ class Resumptions:
         while not await asyncio.to_thread(part.remove):
             if time.monotonic() > deadline:
                 break
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
 
     async def abandon(self, upload_id: uuid.UUID) -> None:
         """Ends an upload of which nobody knows, as it was just begun. Raises what the database
@@ -268,19 +282,8 @@ class Resumptions:
         return live
 
     async def _claim(self, part: WavPart, patience: float) -> None:
-        """Waits for the lock on a part-file, and has whoever holds it let go."""
-        deadline = time.monotonic() + patience
-        asked = 0.0
-        while not await asyncio.to_thread(part.claim):
-            now = time.monotonic()
-            if now >= deadline:
-                raise ResumptionLocked
-            if not asked:
-                self._metrics.resumable("taken")
-            if now - asked > _WATCH_SECONDS:
-                asked = now
-                await self._uploads.want(part.upload_id)
-            await asyncio.sleep(_PAUSE)
+        if await claim(part, patience, self._uploads):
+            self._metrics.resumable("taken")
 
     async def _complete(self, upload_id: uuid.UUID) -> None:
         """Opens one of which all has come, unless another process has it in hand."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from multipart import (
     MultipartError,
@@ -17,7 +17,7 @@ from multipart import (
     parse_options_header,
 )
 
-from umusic.errors import MalformedForm
+from umusic.errors import InvalidField, MalformedForm
 
 MAX_PARTS = 32
 MAX_PART_HEADERS = 8
@@ -190,3 +190,15 @@ def filename_of(content_disposition: str) -> str | None:
     _, options = parse_options_header(content_disposition, unquote=content_disposition_unquote)
     filename: str | None = options.get("filename")
     return filename
+
+
+def filename_in(path: str, below: str) -> str | None:
+    """NAME of PUT /record/NAME, where that is below /record; None if there is none.
+
+    Raises:
+        InvalidField: it is not UTF-8.
+    """
+    try:
+        return unquote_to_bytes(path.removeprefix(below).strip("/")).decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidField("The name in the path is not UTF-8.", field="name") from exc

@@ -1,7 +1,7 @@
 """Who sends a request, and whose library it is about."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from umusic.errors import InvalidField, PairUnknown, TokenMissing
@@ -59,17 +59,20 @@ class Credentials:
 
 
 def credentials_of(
-    bearer: str | None, query: Mapping[str, str], form: Mapping[str, str]
+    bearer: str | None, query: Callable[[str], str | None], form: Mapping[str, str]
 ) -> Credentials:
     """The credentials of an upload: the Bearer token, and of id and token the first of each in
-    the places of `dialects.PAIRS`.
+    the places of `dialects.PAIRS`. `query` tells a parameter of the query.
 
     Raises:
+        InvalidField: one of these is not UTF-8.
         MalformedJson: the form field `data` is needed, and is no JSON object.
     """
+    told = {name: query(name) for pair in PAIRS for name in (pair.user_id, pair.token)}
+    asked = {name: value for name, value in told.items() if value is not None}
     # A form may have a field of this name that means something else.
-    needs_data = bearer is None and "token" not in {**query, **form} and _DATA in form
-    places = {"query": query, "form": form, _DATA: _json(form[_DATA]) if needs_data else {}}
+    needs_data = bearer is None and "token" not in {**asked, **form} and _DATA in form
+    places = {"query": asked, "form": form, _DATA: _json(form[_DATA]) if needs_data else {}}
     user_ids = [places[pair.place].get(pair.user_id) for pair in PAIRS]
     tokens = [places[pair.place].get(pair.token) for pair in PAIRS]
     return Credentials(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tornado.httputil import HTTPHeaders
 
 from umusic.library.digest import RunningDigest
+from umusic.library.turns import Checksum
 from umusic.upload_errors import DigestMismatch, MalformedHeader
 from umusic.web.headers import structured
 
@@ -27,8 +28,7 @@ class AnnouncedDigests:
         self._announced = [
             (name, algorithm, digest)
             for name in _HEADERS
-            for algorithm, digest in _read(name, headers.get(name, "")).items()
-            if algorithm in _ALGORITHMS
+            for algorithm, digest in announced(name, headers).items()
         ]
         self._running = {
             algorithm: RunningDigest(_ALGORITHMS[algorithm]) for _, algorithm, _ in self._announced
@@ -46,8 +46,8 @@ class AnnouncedDigests:
             DigestMismatch: it is not the one that was announced.
         """
         found = {name: await running.digest() for name, running in self._running.items()}
-        for header, algorithm, announced in self._announced:
-            if found[algorithm] != announced:
+        for header, algorithm, digest in self._announced:
+            if found[algorithm] != digest:
                 raise DigestMismatch(
                     f"The body that arrived does not have the {algorithm} of {header}; nothing was "
                     "kept. Please send it again.",
@@ -56,12 +56,28 @@ class AnnouncedDigests:
                 )
 
 
-def _read(name: str, text: str) -> Mapping[str, bytes]:
-    """A dictionary of byte sequences."""
-    digests = {key: member[0] for key, member in structured(name, text, "dictionary").items()}
+def announced_check(headers: HTTPHeaders) -> Checksum | None:
+    """What Content-Digest announces, as an upload in pieces has it checked: one digest of those.
+
+    Raises:
+        MalformedHeader: the header cannot be read.
+    """
+    for algorithm, digest in announced("Content-Digest", headers).items():
+        return Checksum(_ALGORITHMS[algorithm], digest)
+    return None
+
+
+def announced(name: str, headers: HTTPHeaders) -> Mapping[str, bytes]:
+    """The digests in a header, by their algorithms; those that are not known do not count.
+
+    Raises:
+        MalformedHeader: it is no dictionary of byte sequences.
+    """
+    members = structured(name, headers.get(name, ""), "dictionary")
+    digests = {key: member[0] for key, member in members.items()}
     if not all(isinstance(digest, bytes) for digest in digests.values()):
         raise MalformedHeader(
             f"{name} is written as sha-256=:BASE64: (RFC 9530).",
             header=name,
         )
-    return digests
+    return {key: digest for key, digest in digests.items() if key in _ALGORITHMS}

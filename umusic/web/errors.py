@@ -43,6 +43,7 @@ _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     upload_errors.KeyInUse: {"Retry-After": "2"},
     resumable_errors.ResumptionLocked: {"Retry-After": "1"},
+    resumable_errors.NotPartialUpload: {"Accept-Patch": "application/partial-upload"},
     resumable_errors.VersionUnsupported: {"Tus-Version": "1.0.0"},
     upload_errors.TooManyRequests: {"Retry-After": "5"},
     waveform_errors.WaveformPending: {"Retry-After": "2"},
@@ -62,6 +63,9 @@ _TORNADO = {
 CONTENT_TYPE = "application/problem+json"
 #: Where what a problem's `type` means is told.
 PROBLEMS = "/problems/"
+#: Types that a standard has named, with what these begin with (RFC 9457, 4.2).
+_REGISTERED = ("inconsistent-upload-length", "mismatching-upload-offset")
+_REGISTRY = "https://iana.org/assignments/http-problem-types#"
 
 
 class Problem:
@@ -72,7 +76,7 @@ class Problem:
         self.headers = {"Content-Type": CONTENT_TYPE, **headers_of(type(error))}
         members: dict[str, Any] = dict(error.members)
         self._details = ProblemDetails(
-            type=f"{PROBLEMS}{error.code}",
+            type=type_of(error.code),
             title=phrase_of(self.status),
             status=self.status,
             detail=error.detail,
@@ -86,6 +90,11 @@ class Problem:
     def members(self) -> dict[str, Any]:
         """The problem details."""
         return self._details.model_dump(exclude_unset=True)
+
+
+def type_of(code: str) -> str:
+    """The problem type of a code."""
+    return f"{_REGISTRY if code in _REGISTERED else PROBLEMS}{code}"
 
 
 def status_of(kind: type[errors.UmusicError]) -> int:

@@ -223,7 +223,9 @@ class ProblemDetails(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(pattern="^/problems/[a-z-]+$")
+    type: str = Field(
+        pattern=r"^(/problems/|https://iana\.org/assignments/http-problem-types#)[a-z-]+$"
+    )
     title: str
     status: int
     detail: str

@@ -3,14 +3,12 @@
 import time
 import uuid
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from tornado.httputil import HTTPHeaders
 
 from umusic.errors import (
     ContentEncoded,
     CredentialsAfterFile,
-    InvalidField,
     LengthMissing,
     NoSound,
     TokenMissing,
@@ -30,6 +28,7 @@ from umusic.web.bodies import (
     RawBody,
     as_utf8,
     body_of,
+    filename_in,
     filename_of,
 )
 from umusic.web.credentials import Credentials, credentials_of, uuid_field
@@ -202,7 +201,8 @@ class UploadHandler(BaseHandler):
             raise TokenMissing if self._credentials().told else CredentialsAfterFile
 
     async def _begin(self, sender: User, owner_id: uuid.UUID, filename: str | None) -> None:
-        name = record_name(self.query("name") or filename or self._filename_in_path())
+        in_path = filename_in(self.request.path, self._dialect.path)
+        name = record_name(self.query("name") or filename or in_path)
         self._owner_id = owner_id
         order = Order(owner_id, sender.id, name, self._key, self.framing.length)
         total = self.framing.length if isinstance(self._body, RawBody) else None
@@ -214,15 +214,5 @@ class UploadHandler(BaseHandler):
             self._tell(begun)
             await self.answer_early()
 
-    def _filename_in_path(self) -> str | None:
-        """NAME of PUT /record/NAME, if there is one."""
-        last = self.request.path.removeprefix(self._dialect.path).strip("/")
-        try:
-            return unquote_to_bytes(last).decode()
-        except UnicodeDecodeError as exc:
-            raise InvalidField("The name in the path is not UTF-8.", field="name") from exc
-
     def _credentials(self) -> Credentials:
-        query = {name: self.query(name) for pair in PAIRS for name in (pair.user_id, pair.token)}
-        told = {name: value for name, value in query.items() if value is not None}
-        return credentials_of(self.bearer(), told, self._fields)
+        return credentials_of(self.bearer(), self.query, self._fields)

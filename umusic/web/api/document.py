@@ -31,6 +31,7 @@ from umusic.web.errors import (
     phrase_of,
     problem_types,
     status_of,
+    type_of,
 )
 from umusic.web.schemas import ProblemDetails
 
@@ -79,6 +80,7 @@ _REQUEST_ID = Header("X-Request-ID", "By which the log knows the request.", STRI
 _HEADER_TEXTS = {
     "WWW-Authenticate": "How to say who one is.",
     "Retry-After": "When to try again, in seconds.",
+    "Accept-Patch": "Which kind of body is taken.",
     "Tus-Version": "Which versions of tus there are here.",
 }
 _OF_STATUS = {
@@ -202,7 +204,7 @@ def _problems(kinds: Iterable[Kind], *, with_body: bool) -> dict[str, Any]:
 
 def _problem(status: int, kinds: list[Kind], *, with_body: bool) -> dict[str, Any]:
     codes = [kind.code for kind in kinds]
-    types = {"type": {"enum": [f"/problems/{code}" for code in codes]}, "status": {"const": status}}
+    types = {"type": {"enum": [type_of(code) for code in codes]}, "status": {"const": status}}
     content = {
         "schema": {"allOf": [ProblemDetails, {"type": "object", "properties": types}]},
         "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},

@@ -168,7 +168,9 @@ _WORDS: dict[str, tuple[str, Tag, str, str]] = {
         "Send a WAV, get the link of an MP3",
         "The MP3 is made while the bytes come in, and nothing of the WAV is kept. The body is the "
         "WAV itself, whatever Content-Type says, or a form with one file; with Content-Length or "
-        "in chunks. What can be refused by the headers is refused before the body is read.",
+        "in chunks. What can be refused by the headers is refused before the body is read. Where "
+        "UMUSIC_RESUMABLE_DRAFT is set, draft-ietf-httpbis-resumable-upload is spoken as well, "
+        "which has a text of its own.",
     ),
     "/audio": (
         "uploadAudio",
