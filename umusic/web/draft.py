@@ -26,6 +26,7 @@ from umusic.resumable_errors import (
     LengthExceeded,
     MismatchingOffset,
     NotPartialUpload,
+    ResumptionGone,
     WrongOffset,
 )
 from umusic.upload_errors import DigestMismatch, MalformedHeader
@@ -90,6 +91,11 @@ class DraftHandler(AppendingHandler):
         if self._is_outcome(error):
             self.set_header(draft.COMPLETE, draft.boolean(True))
 
+    def length_from(self, offset: int) -> int | None:
+        """How many bytes the upload has, by this request, which begins there."""
+        size = None if self.framing.chunked else self.framing.length or 0
+        return self._piece.length_from(offset, size)
+
     def limits(self, row: ResumableUpload | None = None) -> str:
         """What an upload may have: any one, or this."""
         left = None if row is None else row.expires_at.timestamp() - time.time()
@@ -121,9 +127,10 @@ class DraftHandler(AppendingHandler):
         return DigestMismatch() if isinstance(error, ChecksumMismatch) else error
 
     def _is_outcome(self, error: UmusicError) -> bool:
-        """Whether it is what has become of the upload."""
+        """Whether it is what the upload has failed by."""
         outcome = self._resumption.outcome if self._resumption else None
-        return bool(outcome and outcome.done() and outcome.exception() is error and is_final(error))
+        failed = outcome is not None and outcome.done() and outcome.exception() is error
+        return failed and is_final(error) and not isinstance(error, ResumptionGone)
 
 
 class DraftCreationHandler(DraftHandler):
@@ -144,8 +151,7 @@ class DraftCreationHandler(DraftHandler):
         self._piece = draft.Piece.of(self.request.headers)
         if self._piece.last and not self.framing.told:
             raise LengthMissing
-        size = None if self.framing.chunked else self.framing.length or 0
-        length = self._piece.length_from(0, size)
+        length = self.length_from(0)
         credentials = credentials_of(self.bearer(), self.query, {})
         user, owner_id = await credentials.authenticate(self._users)
         if length == 0:
@@ -217,10 +223,9 @@ class DraftResumableHandler(DraftHandler):
         if self._piece.offset is None:
             raise MalformedHeader(f"{draft.OFFSET} is needed.", header=draft.OFFSET)
         self._offset = self._piece.offset
-        size = None if self.framing.chunked else self.framing.length or 0
-        length = self._piece.length_from(self._offset, size)
+        length, check = self.length_from(self._offset), self._piece.check
         self._record = await self.begin_turn(
-            self.upload_id(), self._offset, length=length, check=self._piece.check
+            self.upload_id(), self._offset, length=length, check=check
         )
 
     async def head(self, _: str) -> None:
