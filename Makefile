@@ -4,7 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test api-test chaos browser-test tus-test screenshots compose-test up down roll lint format clean
+.PHONY: run demo test api-test chaos browser-test tus-test screenshots compose-test bench bench-quick \
+	up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -38,6 +39,12 @@ screenshots: $(VENV)/.dev
 
 compose-test: $(VENV)/.dev
 	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m compose -s
+
+bench: $(VENV)/.bench
+	$(PY) -m bench
+
+bench-quick: $(VENV)/.bench
+	$(PY) -m bench --quick --out $(VENV)/bench-quick
 
 # --- in containers, behind nginx: docs/operations.md
 
@@ -85,3 +92,11 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(PY)
 	@echo "Installing into $(VENV)…"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: bench/requirements.txt bench/baseline/requirements.txt $(VENV)/.dev
+	@echo "Installing what the bench needs, and the baseline into $(VENV)/baseline…"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@$(PYTHON) -m venv $(VENV)/baseline
+	@$(VENV)/baseline/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r bench/baseline/requirements.txt
+	@touch $@

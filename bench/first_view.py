@@ -8,15 +8,18 @@ and spread.
 """
 
 import asyncio
-import statistics
+import contextlib
+import tempfile
 import time
+from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from bench.pages import ask, fill
-from bench.stack import register, running
+from bench.rounds import quartiles
+from bench.sides import bench, registered
 from tests.browser.conftest import chromium
-from umusic import embedded
+from tests.rows import add_rows
+from umusic.library.database import Database
 
 RECORDS = 10_000
 VISITS = 7
@@ -24,23 +27,33 @@ VISITS = 7
 
 def main() -> None:
     """Runs the measurement."""
-    with running(x_accel_prefix="/_media/") as stack:
-        empty = register(stack.direct, "empty")
-        user = ask(f"{stack.direct}/user", stack.token)[0]["id"]
-        with embedded.postgres(stack.scratch / "data", share=True) as url:
-            asyncio.run(fill(url, user, RECORDS))
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umusic-bench-")))
+        scratch.chmod(0o755)
+        opened = stack.enter_context(bench(scratch))
+        umusic = stack.enter_context(opened.umusic(x_accel_prefix="/_media/"))
+        nginx, _ = stack.enter_context(opened.nginx_before(umusic))
+        empty = registered(umusic, "empty")
+        asyncio.run(fill(umusic.database_url, umusic.user))
         libraries = {
-            "nothing": (empty, "#nothing"),
-            f"{RECORDS} recordings": (stack.token, ".record:nth-child(50)"),
+            "nothing": (empty.token, "#nothing"),
+            f"{RECORDS} recordings": (umusic.token, ".record:nth-child(50)"),
         }
         times: dict[str, list[float]] = {name: [] for name in libraries}
-        with chromium() as browser:
-            for _ in range(VISITS):
-                for name, (token, shown) in libraries.items():
-                    times[name].append(visit(browser, stack.nginx, token, shown))
+        browser = stack.enter_context(chromium())
+        for _ in range(VISITS):
+            for name, (token, shown) in libraries.items():
+                times[name].append(visit(browser, nginx, token, shown))
     for name, measured in times.items():
-        low, middle, high = statistics.quantiles(measured, n=4)
+        low, middle, high = quartiles(measured)
         print(f"{name:17} {1e3 * middle:5.0f} ms (quartiles {1e3 * low:.0f} to {1e3 * high:.0f})")
+
+
+async def fill(url: str, user: str) -> None:
+    """Adds the rows."""
+    database = Database(url)
+    await add_rows(database, user, RECORDS)
+    await database.close()
 
 
 def visit(browser: Browser, site: str, token: str, shown: str) -> float:

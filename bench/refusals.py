@@ -5,11 +5,14 @@ with Expect: 100-continue.
 """
 
 import collections
+import contextlib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from bench.stack import music, running
+from bench.sides import bench
+from bench.wavs import music
 
 TIMES = 50
 NOT_A_WAV = "x" * 1024
@@ -52,22 +55,27 @@ def outcome(base: str, token: str, way: list[str], body: Path) -> str:
 def main() -> None:
     """Prints a line a case; exits 1 if any was not clean."""
     failed = False
-    with running(max_upload_bytes="110MB") as stack:
-        wav = music(stack.scratch / "ten.wav", 600)
-        music(stack.scratch / "large.wav", 640)
-        text = stack.scratch / "text.wav"
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umusic-bench-")))
+        scratch.chmod(0o755)
+        opened = stack.enter_context(bench(scratch))
+        umusic = stack.enter_context(opened.umusic(max_upload_bytes="110MB"))
+        nginx, _ = stack.enter_context(opened.nginx_before(umusic))
+        wav = music(scratch / "ten.wav", 600)
+        music(scratch / "large.wav", 640)
+        text = scratch / "text.wav"
         text.write_text(NOT_A_WAV * 100_000)
-        small = music(stack.scratch / "small.wav", 1)
-        assert outcome(stack.direct, stack.token, ["-T", str(small)], wav) == "201"
-        for front, base in (("nginx", stack.nginx), ("direct", stack.direct)):
-            for case, (due, token, body) in cases(stack.token, wav, text).items():
+        small = music(scratch / "small.wav", 1)
+        assert outcome(umusic.url, umusic.token, ["-T", str(small)], wav) == "201"
+        for front, base in (("nginx", nginx), ("direct", umusic.url)):
+            for case, (due, token, body) in cases(umusic.token, wav, text).items():
                 for way, options in ways(body).items():
                     got = collections.Counter(
                         outcome(base, token, options, body) for _ in range(TIMES)
                     )
                     failed |= got != {due: TIMES}
                     print(f"{front:6} {case:10} {way:13} due {due}: {dict(got)}", flush=True)
-        left = [path for path in (stack.scratch / "media").rglob("*") if path.is_file()]
+        left = [path for path in umusic.media.rglob("*") if path.is_file()]
         print(f"files in the media directory: {len(left)} (1 is due)")
         failed |= len(left) != 1
     sys.exit(failed)

@@ -20,15 +20,16 @@ _INSERT = text(
     SELECT gen_random_uuid(), :user, :user, 'take ' || n || '.wav',
         timestamptz '2026-01-01' + n / 10 * interval '1 second', 1, 44100, 2, 128000,
         44100, 16000, sha256('x'), 's16le', 44100, 2, 44100, 176444, sha256('y')
-    FROM generate_series(1, :count) AS n
+    FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
     """
 )
 
 
-async def add_rows(database: Database, user_id: str, count: int) -> None:
-    """Adds `take 1.wav` to `take COUNT.wav`, ten of them in each second."""
+async def add_rows(database: Database, user_id: str, count: int, *, after: int = 0) -> None:
+    """Adds so many rows, from `take 1.wav` on or after those that are there; ten in each second."""
+    numbers = {"first": after + 1, "last": after + count}
     async with database.transaction() as session:
-        await session.execute(_INSERT, {"user": uuid.UUID(user_id), "count": count})
+        await session.execute(_INSERT, {"user": uuid.UUID(user_id), **numbers})
     async with database.reading() as session:
         await session.execute(text("VACUUM ANALYZE records"))
 

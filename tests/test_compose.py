@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from bench.refusals import cases, outcome, ways
-from bench.stack import music
+from bench.wavs import music
 from tests.compose.stack import COMPOSE, ROOT, Stack, await_true, run
 from tests.decoders import decoded_samples
 from tests.front import nginx_binary

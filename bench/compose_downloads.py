@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.stack import music
+from bench.wavs import music
 from tests.compose.stack import Stack
 
 PAIRS = 5

@@ -1,0 +1,1 @@
+"""The measures, each a program of its own."""
