@@ -10,6 +10,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.rounds import Row
 
@@ -55,12 +56,12 @@ def write(directory: Path, rows: list[Row]) -> None:
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(1, count, figsize=(9, 3.2))
+    figure, axes = plt.subplots(1, count, figsize=(9, 3.4))
     return figure, list(axes)
 
 
 def _bars(axes: Axes, rows: Iterable[Row], measure: str, label: str, *, log: bool = False) -> None:
-    """A group of bars a row, a bar a side, with its quartiles."""
+    """A group of bars a row, a bar a side: the median, with a line from the least to the most."""
     shown = [row for row in rows if row.measure == measure]
     axes.set_title(measure)
     axes.set_ylabel(label)
@@ -79,9 +80,14 @@ def _bars(axes: Axes, rows: Iterable[Row], measure: str, label: str, *, log: boo
                  error_kw={"elinewidth": 0.8, "ecolor": "#374151"})  # fmt: skip
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(range(len(shown)), [_short(row.case) for row in shown])
     if shown:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(
+            frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+        )
 
 
 def _short(case: str) -> str:
