@@ -87,11 +87,15 @@ class Arrival:
     async def touch(self) -> None:
         """Says in the row that there was progress."""
         self._touched = time.monotonic()
-        self.row.expires_at = await self._uploads.touch(self.row.id, self.offset)
+        offset = self.offset
+        self.row.expires_at = await self._uploads.touch(self.row.id, offset)
+        self.row.received = offset
 
     async def keep_alive(self, seconds: float) -> None:
-        """Says so, if there was any; not more often than every `seconds`."""
-        if self.last > self._touched and time.monotonic() - self._touched >= seconds:
+        """Says so, if there was any; not more often than every `seconds`, but of the first bytes,
+        with which it expires later, at once."""
+        first = self.offset > 0 and not self.row.received
+        if self.last > self._touched and (first or time.monotonic() - self._touched >= seconds):
             await self.touch()
 
     async def sync(self) -> None:

@@ -28,11 +28,14 @@ _OPEN = and_(ResumableUpload.record_id.is_(None), ResumableUpload.problem.is_(No
 _OWN_ENDS = {kind.code: kind for kind in (ResumptionExpired, ResumptionTerminated)}
 #: Rows that one look at many of them brings.
 _BATCH = 500
+#: How long one is kept, at most, of which no byte has come. Whoever lost the answer to its creation
+#: does not know it, and it reserves its length in the quota.
+_EMPTY_EXPIRY = datetime.timedelta(hours=1)
 
 
 class Uploads:
     """The resumable uploads in the database. `expiry` is how long each is kept after its last
-    progress, and then for as long what became of it."""
+    progress, and then for as long what became of it; without a byte it is an hour at most."""
 
     def __init__(self, database: Database, expiry: datetime.timedelta) -> None:
         self._database = database
@@ -57,7 +60,7 @@ class Uploads:
             length=length,
             received=0,
             created_at=now,
-            expires_at=now + self.expiry,
+            expires_at=self._due(now, received=0),
             revision=0,
             wanted=False,
         )
@@ -169,9 +172,13 @@ class Uploads:
     async def _progress(
         self, upload_id: uuid.UUID, received: int, **values: Any
     ) -> datetime.datetime:
-        expires_at = _now() + self.expiry
+        expires_at = self._due(_now(), received)
         await self._change(upload_id, received=received, expires_at=expires_at, **values)
         return expires_at
+
+    def _due(self, now: datetime.datetime, received: int) -> datetime.datetime:
+        """When one that has come so far expires."""
+        return now + (self.expiry if received else min(self.expiry, _EMPTY_EXPIRY))
 
     async def _change(self, upload_id: uuid.UUID, **values: Any) -> None:
         change = update(ResumableUpload).where(ResumableUpload.id == upload_id, _OPEN)

@@ -109,7 +109,12 @@ _PIECE = (Content(tus.CONTENT_TYPE, {"type": "string", "format": "binary"}),)
 _RESUMABLE = Header(tus.RESUMABLE, "The version of tus.", {"const": tus.VERSION})
 _ALWAYS = (_RESUMABLE, NO_STORE)
 _OFFSET = Header(tus.OFFSET, "How many bytes count.", _BYTES)
-_EXPIRES = Header(tus.EXPIRES, "Until when the upload waits for more.", _DATE, always=False)
+_EXPIRES = Header(
+    tus.EXPIRES,
+    "Until when the upload waits for more: an hour at most as long as nothing has come.",
+    _DATE,
+    always=False,
+)
 _RECORD_LINK = Header(
     "Content-Location", "The record's link, once it is there.", _URI, always=False
 )
