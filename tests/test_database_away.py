@@ -23,6 +23,7 @@ from tests.conftest import (
 from tests.postgres import Postgres
 from tests.test_keeper import EAGER, LONG
 from tests.test_uploads import files, rows
+from tests.tus import Tus, problem
 from tests.wavs import take
 from umusic.app import Services
 from umusic.library import database, schema
@@ -115,6 +116,23 @@ async def test_after_the_body(
     go(postgres)
     os.kill(pid, signal.SIGCONT)
     await assert_away_and_back(await uploading, client, account, services, postgres)
+
+
+@pytest.mark.gen_test
+async def test_how_far_an_upload_is_can_be_asked_again(
+    client: Client, postgres: Postgres, go: Callable[[Postgres], None]
+) -> None:
+    tus = Tus(client, await client.register())
+    wav = take(0.1)
+    url = await tus.begin(len(wav))
+    assert (await tus.patch(url, 0, wav[:99])).code == 204
+    go(postgres)
+    # A client of tus that is told 503 may begin anew; who asks in words is told the reason.
+    asked = await tus.ask("HEAD", url)
+    assert (asked.code, asked.headers["Retry-After"]) == (423, "5")
+    assert problem(await tus.ask("GET", url)) == (503, "database-unavailable")
+    postgres.start()
+    assert await tus.offset(url) == 99
 
 
 @pytest.mark.gen_test

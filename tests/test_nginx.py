@@ -6,13 +6,14 @@ import json
 import time
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.client import Client, as_json
 from tests.conftest import wait_for
-from tests.tus import STREAM, VERSION, Tus
+from tests.tus import STREAM, VERSION, Tus, problem
 from tests.wavs import take
 
 pytestmark = pytest.mark.parametrize("via", ["nginx"], indirect=True)
@@ -105,6 +106,17 @@ async def test_much_from_the_wrong_place_is_cut_off_and_little_is_refused(client
 
 
 @pytest.mark.gen_test
+async def test_what_no_going_on_helps_is_told_as_umusic_tells_it(client: Client) -> None:
+    tus = Tus(client, await client.register())
+    url = await tus.begin(1_000_000)
+    too_much = await tus.patch(url, 0, take(30.0)[:1_000_001])
+    assert problem(too_much) == (413, "upload-length-exceeded")
+    await tus.ask("DELETE", url)
+    gone = await tus.patch(url, 0, take(30.0)[:1_000_000])
+    assert problem(gone) == (410, "upload-terminated")
+
+
+@pytest.mark.gen_test
 async def test_the_metrics_are_not_reachable_from_outside(client: Client) -> None:
     for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics"):
         response = await client.fetch(path)
@@ -159,6 +171,20 @@ async def test_every_answer_bears_the_headers_of_caution_once(client: Client) ->
         }, path
         assert len(headers.get_list("X-Request-ID")) == 1
         assert "Strict-Transport-Security" not in headers
+
+
+class TestManyUploads:
+    @pytest.fixture
+    def knobs(self) -> dict[str, Any]:
+        return {"uploads_per_user": 1}
+
+    @pytest.mark.gen_test
+    async def test_of_one_user_are_not_taken_for_those_of_one_address(self, client: Client) -> None:
+        tus = Tus(client, await client.register())
+        first, second = [await tus.begin(5_000_000) for _ in range(2)]
+        wav = take(30.0)[:1_000_000]
+        assert (await tus.patch(first, 0, wav)).code == 204
+        assert problem(await tus.patch(second, 0, wav)) == (429, "too-many-of-one-user")
 
 
 class TestManyRegistrations:

@@ -77,6 +77,20 @@ class ResumptionLocked(UmusicError):
     code = "upload-locked"
 
 
+class OffsetUnknown(ResumptionLocked):
+    """How far this upload is cannot be told at the moment, but nothing of it is lost. Please ask
+    again in a little while."""
+
+    code = "upload-offset-unknown"
+
+
+class ResumptionStalled(ResumptionLocked):
+    """Nothing of this upload, or next to nothing, arrived for too long. Ask by HEAD how many bytes
+    it has, and go on from there."""
+
+    code = "upload-stalled"
+
+
 class ResumptionGone(UmusicError):
     """This upload has come to an end."""
 

@@ -1,15 +1,20 @@
 """How far a resumable upload is, as can be seen without having it in hand."""
 
 import asyncio
+import contextlib
+import logging
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from umusic.errors import RecordUnknown
+from umusic.errors import NoSpace, RecordUnknown, Unavailable
 from umusic.library.media import Media
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.records import Records
 from umusic.library.uploads import Uploads, end_of
-from umusic.resumable_errors import ResumptionGone
+from umusic.resumable_errors import OffsetUnknown, ResumptionGone
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,17 @@ class Progress:
     def is_whole(self) -> bool:
         """Whether all bytes are there."""
         return self.offset == self.row.length
+
+
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Lets no reason for which an upload cannot be looked at, and which passes, be taken for its
+    end: OffsetUnknown is raised then."""
+    try:
+        yield
+    except (Unavailable, NoSpace) as exc:
+        log.warning("%s: %r", exc.code, exc.__cause__ or exc)
+        raise OffsetUnknown from exc
 
 
 async def look(upload_id: uuid.UUID, uploads: Uploads, records: Records, media: Media) -> Progress:

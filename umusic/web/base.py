@@ -60,6 +60,9 @@ class BaseHandler(TracedHandler):
     # Tornado refuses unknown methods before `prepare`, with the body unread.
     SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, UNKNOWN_METHOD)
     framing = Framing(length=None, chunked=False)
+    #: How long the rest of a refused body is thrown away; with what one is refused that stalls.
+    linger_seconds = LINGER_SECONDS
+    stalled: type[UmusicError] = BodyStalled
     #: What the path takes, where OPTIONS is not MethodHandler's.
     METHODS: tuple[str, ...] = ()
     _cors_headers: Mapping[str, str] = MappingProxyType({})
@@ -245,7 +248,7 @@ class BaseHandler(TracedHandler):
         self._close_when_done()
         # Tornado would send a 100 after our answer.
         self.request.headers.pop("Expect", None)
-        self._linger_end = IOLoop.current().time() + LINGER_SECONDS
+        self._linger_end = IOLoop.current().time() + self.linger_seconds
         self._rearm_linger()
         # First, so that whoever reads the answer finds nothing left of the upload.
         await self._clean_up_safely()
@@ -307,7 +310,7 @@ class BaseHandler(TracedHandler):
 
     async def _refuse_stalled(self, arrivals: int) -> None:
         if arrivals == self._arrivals:
-            await self.refuse(BodyStalled())
+            await self.refuse(self.stalled())
 
     # --- lingering ----------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ _HEADERS: dict[type[errors.UmusicError], dict[str, str]] = {
     upload_errors.KeyInUse: {"Retry-After": "2"},
     resumable_errors.ResumptionLocked: {"Retry-After": "1"},
     resumable_errors.NotPartialUpload: {"Accept-Patch": "application/partial-upload"},
+    resumable_errors.OffsetUnknown: {"Retry-After": "5"},
     resumable_errors.VersionUnsupported: {"Tus-Version": "1.0.0"},
     upload_errors.TooManyRequests: {"Retry-After": "5"},
     waveform_errors.WaveformPending: {"Retry-After": "2"},

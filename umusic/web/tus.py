@@ -13,12 +13,14 @@ from umusic.errors import ContentEncoded, MethodUnknown, NoSound, TokenMissing, 
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.names import record_name
 from umusic.library.orders import Order
+from umusic.library.progress import patience
 from umusic.library.users import Users
 from umusic.resumable_errors import NotOffsetStream, ResumptionFailed, VersionUnsupported
 from umusic.upload_errors import MalformedHeader
 from umusic.web import tus_headers as tus
 from umusic.web.appending import AppendingHandler
 from umusic.web.credentials import uuid_field
+from umusic.web.curt import CurtHandler
 
 _MAX_METADATA = 4096
 _WITHOUT_VERSION = ("OPTIONS", "GET")
@@ -172,7 +174,7 @@ class CreationHandler(TusHandler):
         return length
 
 
-class ResumableHandler(TusHandler):
+class ResumableHandler(CurtHandler, TusHandler):
     """/uploads/ID: what there is of an upload, more of it, or its end."""
 
     #: POST with a method that it stands for.
@@ -193,7 +195,9 @@ class ResumableHandler(TusHandler):
 
     async def head(self, _: str) -> None:
         """Tells how many bytes there are."""
-        progress = await self.resumptions.look(self.upload_id())
+        # After 423 all ask again; after 503 tus-js-client begins anew.
+        with patience():
+            progress = await self.resumptions.look(self.upload_id())
         if progress.end:
             raise progress.end
         row = progress.row

@@ -26,10 +26,12 @@ from umusic.resumable_errors import (
     ChecksumMismatch,
     LengthExceeded,
     NotOffsetStream,
+    OffsetUnknown,
     ResumptionExpired,
     ResumptionFailed,
     ResumptionGone,
     ResumptionLocked,
+    ResumptionStalled,
     ResumptionTerminated,
     ResumptionUnknown,
     VersionUnsupported,
@@ -151,17 +153,15 @@ _STATE = {
     "problem": None,
 }
 
-_OF_UPLOAD: tuple[Kind, ...] = (
-    DatabaseUnavailable,
+_OF_ITS_STATE: tuple[Kind, ...] = (
     ContentEncoded,
     ResumptionUnknown,
     ResumptionExpired,
     ResumptionTerminated,
     ResumptionFailed,
     ResumptionGone,
-    MediaAway,
-    NoSpace,
 )
+_OF_UPLOAD: tuple[Kind, ...] = (DatabaseUnavailable, *_OF_ITS_STATE, MediaAway, NoSpace)
 #: What may become of bytes that are sent.
 _OF_PIECE: tuple[Kind, ...] = (
     VersionUnsupported,
@@ -270,7 +270,7 @@ _PATCH = Operation(
             ),
         ),
     },
-    problems=(*_OF_UPLOAD, *_OF_PIECE),
+    problems=(*_OF_UPLOAD, *_OF_PIECE, ResumptionStalled),
     parameters=(
         _UPLOAD,
         _VERSION,
@@ -285,7 +285,8 @@ _HEAD = Operation(
     id="headUpload",
     tag="Uploads",
     summary="How many bytes of an upload are there",
-    text="What it tells stays, whatever happens to umusic.",
+    text="What it tells stays, whatever happens to umusic. 423: it cannot be told at the moment, "
+    "but nothing is lost.",
     replies={
         200: Reply(
             "It is in the headers.",
@@ -293,7 +294,7 @@ _HEAD = Operation(
             (*_ALWAYS, _OFFSET, *_SHOWN_LENGTH, _EXPIRES, _RECORD_LINK),
         )
     },
-    problems=(*_OF_UPLOAD, VersionUnsupported),
+    problems=(*_OF_ITS_STATE, OffsetUnknown, VersionUnsupported),
     parameters=(_UPLOAD, _VERSION),
 )
 _GET = Operation(
@@ -323,7 +324,7 @@ _POST = Operation(
         204: Reply("As by PATCH or DELETE.", (), _ALWAYS),
         200: Reply("As by PATCH.", _RECEIPT, _ALWAYS),
     },
-    problems=(*_OF_UPLOAD, *_OF_PIECE, MethodUnknown),
+    problems=(*_OF_UPLOAD, *_OF_PIECE, ResumptionStalled, MethodUnknown),
     parameters=(_UPLOAD, _VERSION, _OVERRIDE),
 )
 
