@@ -23,6 +23,7 @@ from tornado.web import Application
 from tests import leaks, rows
 from tests.client import Client
 from tests.front import Nginx
+from tests.postgres import copy_cluster, make_cluster
 from tests.process import Process, pids
 from tests.wavs import take
 from umusic import app as composition
@@ -91,11 +92,27 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
+def made_cluster() -> Iterator[Path]:
+    """The data directory of a cluster that others are copied from."""
+    with scratch_directory() as made:
+        make_cluster(made)
+        yield made
+
+
+@pytest.fixture
+def data_dir(directory: Path, made_cluster: Path) -> Path:
+    """A data directory as an earlier umusic left it."""
+    copy_cluster(made_cluster, directory / "data")
+    return directory / "data"
+
+
+@pytest.fixture(scope="session")
+def cluster(made_cluster: Path) -> Iterator[str]:
     """The URL of a database in a Postgres of this session's own."""
-    options = {"fsync": "off", "max_connections": "40"}
-    with scratch_directory() as made, embedded.postgres(made, options=options) as url:
-        yield url
+    with scratch_directory() as made:
+        copy_cluster(made_cluster, made)
+        with embedded.postgres(made, options={"max_connections": "40"}) as url:
+            yield url
 
 
 @pytest.fixture(scope="session")
@@ -165,12 +182,12 @@ def wav(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(directory: Path) -> Iterator[Any]:
-    """Starts umusic in a process of its own, with these settings."""
+def start(directory: Path, data_dir: Path) -> Iterator[Any]:
+    """Starts umusic in a process of its own, with these options and settings."""
     with contextlib.ExitStack() as stack:
 
-        def make(**settings: str) -> Process:
-            process = Process(directory, **settings)
+        def make(**options: Any) -> Process:
+            process = Process(directory, **options)
             stack.callback(process.close)
             return process
 

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests import leaks
-from tests.warm import Command
+from tests.warm import Command, Forked
 from tests.wavs import take
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,8 @@ WAV = take(3.0)
 
 class Process:
     """A running umusic with directories of its own. `program` is what `python -m` runs, `within` a
-    command that goes before all that and becomes it."""
+    command that goes before all that and becomes it. It is forked (see `warm`) unless there is such
+    a command, or `cold` asks for a Python of its own."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Process:
         *,
         program: str = "umusic",
         within: Sequence[str] = (),
+        cold: bool = False,
         **settings: str,
     ) -> None:
         self.directory = directory
@@ -47,17 +49,25 @@ class Process:
             **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
         }
         (directory / "media").mkdir(exist_ok=True)
-        with self.log.open("w") as log:
-            self.popen = subprocess.Popen(
-                [*within, sys.executable, "-m", program, "serve"],
-                cwd=directory,  # where no .env is
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.popen.stdout is not None
-        self.greeting = self.popen.stdout.readline()
+        # In a directory where no .env is.
+        with self.log.open("a") as log, _pipe() as (told, telling):
+            if within or cold:
+                self.popen: subprocess.Popen[bytes] | Forked = subprocess.Popen(
+                    [*within, sys.executable, "-m", program, "serve"],
+                    cwd=directory,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=telling,
+                    stderr=log,
+                )
+            else:
+                with Path(os.devnull).open() as nothing:
+                    streams = (nothing.fileno(), telling.fileno(), log.fileno())
+                    self.popen = Forked(
+                        ["serve"], directory, self.environment, streams, program=program
+                    )
+            telling.close()
+            self.greeting = told.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.greeting)
         assert found, self.wait()[1]
         self.port = int(found[1])
@@ -124,8 +134,7 @@ class Process:
 
     def wait(self) -> tuple[int, str]:
         """Waits for its end: the status, and what it logged."""
-        self.popen.communicate(timeout=60)
-        return self.popen.returncode, self.log.read_text()
+        return self.popen.wait(60), self.log.read_text()
 
     def close(self) -> None:
         """Closes what the test left open, and looks for secrets in the log."""
@@ -144,6 +153,13 @@ class Process:
                 if str(self.directory) in line:
                     found.append(line)
         return found
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[IO[str], IO[bytes]]]:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as told, os.fdopen(writing, "wb") as telling:
+        yield told, telling
 
 
 def pids(*, parent: int) -> list[int]:
@@ -184,8 +200,8 @@ async def umusic(
         **{name: str(value) for name, value in environment.items()},
     }
     words = [str(arg) for arg in args]
-    if program == "umusic" and not within:
-        command = Command(words, directory, environment, stdin)
+    if not within:
+        command = Command(words, directory, environment, stdin, program=program)
         status, output, errors = await asyncio.to_thread(command.end)
     else:
         process = await asyncio.create_subprocess_exec(

@@ -5,6 +5,7 @@ import shutil
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,7 +208,7 @@ class TestCheck:
 
 @pytest.mark.gen_test
 async def test_the_embedded_database_is_shared_with_a_running_umusic(directory: Path) -> None:
-    serving = Process(directory)
+    serving = Process(directory)  # which makes it
     try:
         own = {
             "UMUSIC_DATA_DIR": directory / "data",
@@ -240,19 +241,16 @@ async def test_of_two_commands_at_once_the_first_waits_for_the_second(directory:
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
 @pytest.mark.gen_test
 async def test_a_command_beside_a_server_that_stops_gets_its_database(
-    directory: Path, delay: float
+    start: Any, directory: Path, delay: float
 ) -> None:
-    serving = Process(directory)
-    try:
-        own = {"UMUSIC_DATA_DIR": directory / "data", "UMUSIC_MEDIA_DIR": directory / "media"}
-        listing = asyncio.ensure_future(umusic("user", "list", directory=directory, **own))
-        await asyncio.sleep(delay)
-        await asyncio.to_thread(serving.stop)
-        done = await asyncio.wait_for(listing, 40)
-        # It may have got hold of the server's own, which then went away.
-        assert done.status == 0 or "database" in done.errors
-    finally:
-        serving.close()
+    serving = start()
+    own = {"UMUSIC_DATA_DIR": directory / "data", "UMUSIC_MEDIA_DIR": directory / "media"}
+    listing = asyncio.ensure_future(umusic("user", "list", directory=directory, **own))
+    await asyncio.sleep(delay)
+    await asyncio.to_thread(serving.stop)
+    done = await asyncio.wait_for(listing, 40)
+    # It may have got hold of the server's own, which then went away.
+    assert done.status == 0 or "database" in done.errors
 
 
 @pytest.mark.gen_test

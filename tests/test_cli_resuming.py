@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,11 @@ import pytest
 
 from tests.client import Account, Client, as_json, both_ways
 from tests.front import unused_port
-from tests.process import ROOT, Done, umusic
+from tests.process import Done, umusic
 from tests.proxy import Proxy
 from tests.test_cli_upload import on_a_terminal
 from tests.test_tus import parts
+from tests.warm import Forked
 from tests.wavs import take
 
 WAV = take(60.0)
@@ -128,14 +128,11 @@ async def test_a_name_that_is_taken_meanwhile_is_told(
     assert not notes(tmp_path)
 
 
-async def begin(*args: str | Path, directory: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "umusic", *args),
-        cwd=directory,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(directory)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+def begin(*args: str | Path, directory: Path) -> Forked:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+    with Path(os.devnull).open("r+") as nothing:
+        streams = (nothing.fileno(),) * 3
+        return Forked([str(arg) for arg in args], directory, environment, streams)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -145,14 +142,14 @@ async def test_after_an_interruption_it_goes_on_where_it_was(
 ) -> None:
     user = await client.register()
     args = ("upload", file, "--token", user.token, "--server")
-    uploading: list[asyncio.subprocess.Process] = []
+    uploading: list[Forked] = []
     half = Cuts(len(WAV) // 2, then=lambda: uploading[0].send_signal(number))
     rest = Cuts()
     proxy = Proxy(client.site, on_sent=half)
     async with proxy.running() as url:
-        uploading.append(await begin(*args, url, directory=tmp_path))
-        await uploading[0].communicate()
-        assert uploading[0].returncode == {2: 130, 15: 143, 9: -9}[number]
+        uploading.append(begin(*args, url, directory=tmp_path))
+        status = await asyncio.to_thread(uploading[0].wait)
+        assert status == {2: 130, 15: 143, 9: -9}[number]
         assert len(notes(tmp_path)) == 1
         assert user.token not in notes(tmp_path)[0].read_text()
         proxy.on_sent = rest

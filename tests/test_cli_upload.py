@@ -16,6 +16,7 @@ import pytest
 from tests.client import Account, Client, as_json
 from tests.process import ROOT, Done, umusic
 from tests.proxy import Proxy
+from tests.warm import Forked
 from tests.wavs import take
 from umusic.app import Services
 
@@ -191,20 +192,13 @@ async def on_a_terminal(*args: str, directory: Path) -> tuple[int, str]:
     """Runs a command on a terminal of 120 columns; returns all that was shown on it, as text."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "umusic", *args),
-        cwd=directory,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(directory),
-            "TERM": "xterm",
-            "LANG": "C.UTF-8",
-        },
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "TERM": "xterm",
+        "LANG": "C.UTF-8",
+    }
+    process = Forked(args, directory, environment, (slave, slave, slave))
     os.close(slave)
 
     def read() -> bytes:
@@ -218,7 +212,7 @@ async def on_a_terminal(*args: str, directory: Path) -> tuple[int, str]:
     shown = await asyncio.to_thread(read)
     os.close(master)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    return await process.wait(), text
+    return process.wait(10), text
 
 
 @pytest.mark.gen_test

@@ -12,14 +12,13 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.client import Client, as_json
-from tests.conftest import scratch_directory
 from tests.process import Process
 from tests.wavs import take
 from umusic.app import Services
@@ -28,11 +27,9 @@ MOST_STEPS = 16
 
 
 @pytest.fixture
-def process() -> Iterator[Process]:
-    with scratch_directory() as directory:
-        running = Process(directory)
-        yield running
-        running.close()
+def process(start: Any) -> Process:
+    running: Process = start()
+    return running
 
 
 def descriptors(process: Process) -> set[int]:

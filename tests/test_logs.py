@@ -18,6 +18,7 @@ import pytest
 
 from tests import leaks
 from tests.process import ROOT, Process, umusic
+from tests.warm import Forked
 from umusic import logs
 
 EVERYBODY = """
@@ -149,34 +150,28 @@ def on_a_terminal(directory: Path, **environment: str) -> str:
     (directory / "media").mkdir(exist_ok=True)
     ours, theirs = pty.openpty()
     settings = {"PORT": "0", "DATA_DIR": directory / "data", "MEDIA_DIR": directory / "media"}
-    serving = subprocess.Popen(
-        [sys.executable, "-m", "umusic", "serve"],
-        cwd=directory,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            **{f"UMUSIC_{name}": str(value) for name, value in settings.items()},
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        text=True,
-    )
-    os.close(theirs)
-    try:
-        assert serving.stdout
-        site = serving.stdout.readline().split()[3]
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, ours)
+        told, telling = os.pipe()
+        environment |= {f"UMUSIC_{name}": str(value) for name, value in settings.items()}
+        serving = Forked(
+            ["serve"],
+            directory,
+            {"PATH": os.environ["PATH"], **environment},
+            (theirs, telling, theirs),
+        )
+        stack.callback(serving.kill)
+        for number in (theirs, telling):
+            os.close(number)
+        site = stack.enter_context(os.fdopen(told)).readline().split()[3]
         urllib.request.urlopen(f"{site}/healthz").close()
         serving.send_signal(signal.SIGTERM)
-        serving.communicate(timeout=30)
+        serving.wait(30)
         text = b""
         with contextlib.suppress(OSError):  # at the end, as nobody holds the other side
             while block := os.read(ours, 65536):
                 text += block
         return text.decode()
-    finally:
-        serving.kill()
-        os.close(ours)
 
 
 @pytest.mark.gen_test

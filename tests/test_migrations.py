@@ -1,11 +1,7 @@
 """The migrations."""
 
 import asyncio
-import contextlib
-import os
 import re
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import execute, run_apart
-from tests.process import ROOT, Done, umusic
+from tests.process import Done, Process, umusic
 from tests.rows import connected
 from umusic.errors import StartError
 from umusic.library import schema
@@ -97,32 +93,14 @@ def test_five_that_start_at_once_on_an_empty_database_all_succeed(
     directory: Path, new_database: Callable[[str | None], str]
 ) -> None:
     url = new_database(None)
-    (directory / "media").mkdir()
 
-    async def serve_and_stop() -> Done:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "UMUSIC_PORT": "0",
-            "UMUSIC_MEDIA_DIR": str(directory / "media"),
-            "UMUSIC_DATABASE_URL": url,
-        }
-        serving = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "umusic", "serve"),
-            cwd=directory,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert serving.stdout is not None
-        greeting = await serving.stdout.readline()
-        with contextlib.suppress(ProcessLookupError):
-            serving.send_signal(signal.SIGTERM)
-        _, errors = await serving.communicate()
-        return Done(serving.returncode or 0, greeting.decode(), errors.decode())
+    def serve_and_stop() -> Done:
+        serving = Process(directory, database_url=url)
+        status, errors = serving.stop()
+        return Done(status, serving.greeting, errors)
 
     async def start_all() -> list[Done]:
-        servers = (serve_and_stop() for _ in range(3))
+        servers = (asyncio.to_thread(serve_and_stop) for _ in range(3))
         return await asyncio.gather(*servers, *(migrated(directory, url) for _ in range(2)))
 
     done = run_apart(start_all())

@@ -19,7 +19,7 @@ from tests.warm import Command
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_listens_and_stops_cleanly(start: Any, number: int) -> None:
-    umusic = start()
+    umusic = start(cold=True)
     assert f"curl -s http://127.0.0.1:{umusic.port}/user -d" in umusic.greeting
     umusic.register("Ann")
     assert umusic.family()

@@ -136,6 +136,7 @@ class Storm:
         started = Process(
             self._directory,
             program=self._program,
+            cold=True,  # what Python says at its own end is looked at as well
             database_url=self._postgres.url,
             ffmpeg=str(self._ffmpeg),
             encoders="2",
