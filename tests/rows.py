@@ -71,8 +71,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def empty(url: str) -> tuple[object, ...]:
+async def empty(connection: asyncpg.Connection) -> tuple[object, ...]:
     """Throws all rows out of the database; returns what its schema is known by."""
-    async with connected(url) as connection:
-        await connection.execute(_EMPTY)
-        return tuple(await connection.fetchrow(_SHAPE))
+    await connection.execute(_EMPTY)
+    return tuple(await connection.fetchrow(_SHAPE))

@@ -15,11 +15,6 @@ from umusic import embedded
 from umusic.errors import StartError
 
 
-@pytest.fixture
-def data_dir(directory: Path) -> Path:
-    return directory
-
-
 def postmaster(data_dir: Path) -> int:
     return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
@@ -32,12 +27,12 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_what_was_kept_is_there_after_a_restart(data_dir: Path) -> None:
-    with embedded.postgres(data_dir) as url:
+def test_what_was_kept_is_there_after_a_restart(directory: Path) -> None:
+    with embedded.postgres(directory) as url:
         run_apart(execute(url, "CREATE TABLE kept (x int)"))
-        pid = postmaster(data_dir)
+        pid = postmaster(directory)
     assert not alive(pid)
-    with embedded.postgres(data_dir) as url:
+    with embedded.postgres(directory) as url:
         run_apart(execute(url, "SELECT x FROM kept"))
 
 
@@ -58,22 +53,20 @@ def test_a_second_umusic_on_the_same_directory_shares_it_or_is_told(data_dir: Pa
 
 
 def test_a_command_may_share_what_is_starting_and_take_over_what_has_ended(
-    directory: Path,
+    data_dir: Path,
 ) -> None:
-    with embedded.postgres(directory):
-        pass
-    held = (directory / "lock").open("w")
+    held = (data_dir / "lock").open("w")
     fcntl.flock(held, fcntl.LOCK_EX)
     letting_go = threading.Timer(0.5, held.close)
     letting_go.start()
-    with embedded.postgres(directory, share=True) as url:
+    with embedded.postgres(data_dir, share=True) as url:
         assert url
     letting_go.join()
 
 
 @pytest.mark.parametrize("name", ["x" * 60 + "/" + "y" * 60, "c++ & d%20e, f='g'#h?i"])
-def test_a_directory_of_any_name_will_do(data_dir: Path, name: str) -> None:
-    with embedded.postgres(data_dir / name) as url:
+def test_a_directory_of_any_name_will_do(directory: Path, name: str) -> None:
+    with embedded.postgres(directory / name) as url:
         run_apart(execute(url, "SELECT 1"))
 
 
@@ -114,12 +107,12 @@ def test_a_server_that_cannot_start_is_told(data_dir: Path) -> None:
 
 
 def test_below_a_directory_that_is_closed_to_others_it_runs_as_well(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root, PostgreSQL's own user cannot reach what lies below /root, say."""
-    system = data_dir / "system"
+    system = directory / "system"
     monkeypatch.setattr(embedded, "_SYSTEM_DIR", system)
-    closed = data_dir / "closed"
+    closed = directory / "closed"
     closed.mkdir(mode=0o700)
     (closed / "wheel").mkdir()
     package = embedded._wheel_dir()
