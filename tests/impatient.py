@@ -15,8 +15,8 @@ from umusic.audio.process import run
 from umusic.audio.segments import UNIT, Lengths
 from umusic.library import resumptions, schema
 
-#: What an ffmpeg may take for a segment, in seconds.
-PATIENCE = 3.0
+#: What an ffmpeg may take for a segment, in seconds: a sound one gets little of a busy machine.
+PATIENCE = 10.0
 SHORT = functools.partial(Lengths, shortest=4 * UNIT, longest=8 * UNIT, patience=0.0)
 
 

@@ -122,7 +122,7 @@ async def test_the_decoded_length_is_the_sources_to_the_sample(
     assert set(decoded_samples(output, ffmpeg, channels).values()) == {frames}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(14))
 @pytest.mark.gen_test
 async def test_any_length_rate_and_format_in_any_number_of_segments_keeps_its_length(
     ffmpeg: Path, output: Path, seed: int
@@ -189,7 +189,8 @@ KINDS = ["music", "silence", "speech", "clicks", "loud, then clicks"]
 async def test_segments_sound_to_the_bit_like_one_ffmpeg_without_a_reservoir(
     ffmpeg: Path, output: Path, tmp_path: Path, rate: int, channels: int, kind: str
 ) -> None:
-    frames = 20 * min(rate, 24_000) + 777
+    # What falls slowly takes longer to be at its lowest.
+    frames = (20 if kind == KINDS[-1] else 12) * min(rate, 24_000) + 777
     data = sound(kind, frames, channels, rate)
     await encode(Pool(ffmpeg, 2, SHORT), output, WavFormat(False, 2, channels, rate), data)
     whole = tmp_path / "whole.wav"
@@ -222,7 +223,7 @@ async def test_segments_make_the_same_file_as_one_piece(
     ffmpeg: Path, output: Path, rate: int, channels: int, bits: int, mp3: Mp3Settings
 ) -> None:
     source = WavFormat(False, bits // 8, channels, rate)
-    data = tone(12 * rate + 101, channels, rate, bits=bits)
+    data = tone(7 * rate + 101, channels, rate, bits=bits)
     await encode(Pool(ffmpeg, 2), output, source, data, mp3)
     whole = output.read_bytes()
     output.write_bytes(b"")
@@ -246,7 +247,7 @@ async def test_segments_of_coded_sound_make_the_same_file_as_one_piece(
     ffmpeg: Path, output: Path, tmp_path: Path, codec: str, rate: int, channels: int
 ) -> None:
     plain, coded = tmp_path / "plain.wav", tmp_path / "coded.wav"
-    frames = 12 * rate + 101
+    frames = 7 * rate + 101
     data = sound("music", frames, channels, rate)
     plain.write_bytes(wav(data, format=fmt(channels=channels, rate=rate)))
     subprocess.run([ffmpeg, "-v", "error", "-i", plain, "-c:a", codec, coded], check=True)
@@ -382,11 +383,11 @@ async def test_never_more_ffmpegs_run_than_there_are_slots(ffmpeg: Path, tmp_pat
     outputs = [tmp_path / f"{number}.mp3" for number in range(4)]
     for output in outputs:
         output.touch()
-    data = tone(60 * 44100)
+    data = tone(30 * 44100)
     done = await asyncio.gather(*(encode(pool, output, STEREO, data) for output in outputs))
     watching.cancel()
     assert most == 2
-    assert {encoded.samples for encoded in done} == {60 * 44100}
+    assert {encoded.samples for encoded in done} == {30 * 44100}
     assert len({output.read_bytes() for output in outputs}) == 1
 
 

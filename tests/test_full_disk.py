@@ -21,7 +21,7 @@ from tests.process import Process
 from tests.wavs import take
 
 BLOCK = 4096
-LONG, SMALL = take(40.0), take(0.05)
+LONG, SMALL = take(20.0), take(0.05)
 _MOUNT = 'mount -t tmpfs -o size=4m,nr_inodes=64,mode=755 umusic "$0" && exec "$@"'
 
 
