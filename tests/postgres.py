@@ -1,6 +1,7 @@
 """A Postgres of a test's own, which can be stopped, killed and started again beside umusic; and
 clusters that are made already."""
 
+import asyncio
 import contextlib
 import os
 import random
@@ -11,17 +12,32 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.process import pids
+from tests.rows import connected
 from umusic import embedded
 from umusic.library import schema
 
+#: Databases that nobody connects to make half of a cluster.
+_SHRINK = (
+    "UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'",
+    "DROP DATABASE template0",
+    "DROP DATABASE postgres",
+)
+
 
 def make_cluster(data_dir: Path) -> None:
-    """Makes a cluster to copy from, with a database as umusic leaves it. It waits for no disk: no
-    test cuts the power."""
+    """Makes a small cluster to copy from, with a database as umusic leaves it. It waits for no
+    disk: no test cuts the power."""
+
+    async def shrink(url: str) -> None:
+        async with connected(url) as connection:
+            for statement in _SHRINK:
+                await connection.execute(statement)
+
     options = {"fsync": "off"}
     # On another thread: this one's loop would be taken away.
     with embedded.postgres(data_dir, options=options) as url, ThreadPoolExecutor(1) as thread:
         thread.submit(schema.migrate, url).result()
+        thread.submit(asyncio.run, shrink(url)).result()
     with (data_dir / "postgres" / "postgresql.conf").open("a") as settings:
         settings.write("fsync = off\n")
 
