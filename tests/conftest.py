@@ -187,6 +187,16 @@ def complaining_ffmpeg(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def halting_ffmpeg(tmp_path: Path, ffmpeg: Path) -> Path:
+    """One that stops itself before it begins (see `stopped_ffmpeg`): for what is so short that it
+    may be over before anybody else has stopped it."""
+    path = tmp_path / "halting_ffmpeg"
+    path.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {ffmpeg} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
 def wav(tmp_path: Path) -> Path:
     """A short WAV in a file."""
     path = tmp_path / "take.wav"
@@ -359,18 +369,24 @@ def children(name: str) -> list[int]:
 
 
 async def stopped_ffmpeg() -> int:
-    """Waits for an ffmpeg and stops it where it is."""
+    """Waits for an ffmpeg and stops it where it is, unless it does so itself."""
     async with asyncio.timeout(10):
         while True:
             for pid in children("ffmpeg"):
                 with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGSTOP)
+                    if pid not in children("halting"):
+                        os.kill(pid, signal.SIGSTOP)
                     # One that is about to end does not stop any more.
                     while (state := _state(pid)) != "Z":
                         if state in "Tt":
                             return pid
                         await asyncio.sleep(0.001)
             await asyncio.sleep(0.002)
+
+
+def halted_ffmpegs() -> list[int]:
+    """Those that have stopped themselves."""
+    return [pid for pid in children("halting") if _state(pid) in "Tt"]
 
 
 def _state(pid: int) -> str:

@@ -105,8 +105,9 @@ async def test_before_the_last_byte_of_the_last_chunk_nothing_is_kept(
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.gen_test
 async def test_after_the_last_byte_the_record_is_kept(
-    client: Client, services: Services, chunked: bool, resets: bool
+    client: Client, services: Services, halting_ffmpeg: Path, chunked: bool, resets: bool
 ) -> None:
+    services.keeper.pool.ffmpeg = halting_ffmpeg
     account, visitor = await client.register(), Visitor(client)
     if chunked:
         await visitor.send(head(account, "Transfer-Encoding: chunked") + CHUNKED)

@@ -108,7 +108,7 @@ async def test_refused_and_repeated_ones_are_counted_by_what_they_came_to(client
 
 @pytest.mark.gen_test
 async def test_a_client_that_goes_is_counted_once_and_kept_uploads_are_accepted(
-    client: Client, services: Services
+    client: Client, services: Services, halting_ffmpeg: Path
 ) -> None:
     account, wav = await client.register(), take(3.0)
     half = Visitor(client)
@@ -116,6 +116,7 @@ async def test_a_client_that_goes_is_counted_once_and_kept_uploads_are_accepted(
     await wait_for(lambda: services.keeper.live == 1)
     await half.go(resets=False)
     await wait_for(lambda: not services.keeper.live)
+    services.keeper.pool.ffmpeg = halting_ffmpeg
     whole = Visitor(client)
     await whole.send(head(account, f"Content-Length: {len(wav)}") + wav)
     pid = await stopped_ffmpeg()
@@ -143,8 +144,11 @@ async def test_a_segment_that_fails_is_counted(
 
 
 @pytest.mark.gen_test
-async def test_what_runs_is_shown_as_it_is(client: Client, services: Services) -> None:
+async def test_what_runs_is_shown_as_it_is(
+    client: Client, services: Services, halting_ffmpeg: Path
+) -> None:
     account, wav = await client.register(), take(3.0)
+    services.keeper.pool.ffmpeg = halting_ffmpeg
     visitor = Visitor(client)
     await visitor.send(head(account, f"Content-Length: {len(wav)}") + wav)
     pid = await stopped_ffmpeg()

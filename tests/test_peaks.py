@@ -137,19 +137,19 @@ async def test_an_ffmpeg_that_is_not_there_says_nothing_of_the_mp3(tmp_path: Pat
 @pytest.mark.expects_log("status -9")
 @pytest.mark.gen_test
 async def test_an_ffmpeg_that_is_killed_says_nothing_of_the_mp3(
-    tmp_path: Path, ffmpeg: Path
+    tmp_path: Path, halting_ffmpeg: Path
 ) -> None:
     mp3 = encoded(tone(441_000), 2, 44100, tmp_path / "a.mp3")
-    measuring = asyncio.ensure_future(peaks_of(mp3, ffmpeg, 441_000))
+    measuring = asyncio.ensure_future(peaks_of(mp3, halting_ffmpeg, 441_000))
     os.kill(await stopped_ffmpeg(), signal.SIGKILL)
     with pytest.raises(WaveformFailed):
         await measuring
 
 
 @pytest.mark.gen_test
-async def test_who_gives_up_leaves_no_ffmpeg(tmp_path: Path, ffmpeg: Path) -> None:
+async def test_who_gives_up_leaves_no_ffmpeg(tmp_path: Path, halting_ffmpeg: Path) -> None:
     mp3 = encoded(tone(441_000), 2, 44100, tmp_path / "a.mp3")
-    measuring = asyncio.ensure_future(peaks_of(mp3, ffmpeg, 441_000))
+    measuring = asyncio.ensure_future(peaks_of(mp3, halting_ffmpeg, 441_000))
     await stopped_ffmpeg()
     measuring.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.client import Account, Client, as_json, both_ways
-from tests.conftest import children, stopped_ffmpeg, wait_for
+from tests.conftest import children, halted_ffmpegs, stopped_ffmpeg, wait_for
 from tests.test_gone_clients import Visitor
 from tests.test_metrics import read
 from tests.wavs import take
@@ -160,8 +160,11 @@ async def test_what_was_made_is_kept_and_not_made_again(
 
 
 @pytest.mark.gen_test
-async def test_many_who_ask_at_once_share_one_making(client: Client) -> None:
+async def test_many_who_ask_at_once_share_one_making(
+    client: Client, services: Services, halting_ffmpeg: Path
+) -> None:
     _, query = await stored(client, 5.0)
+    services.waveforms.ffmpeg = halting_ffmpeg
     asked = asyncio.gather(
         *(client.fetch(f"/record/waveform?{query}&width={200 + n % 3}") for n in range(9))
     )
@@ -187,10 +190,11 @@ async def test_of_many_sizes_the_oldest_are_dropped(client: Client, media_dir: P
 @both_kinds
 @pytest.mark.gen_test
 async def test_what_takes_long_is_503_and_there_when_asked_again(
-    client: Client, services: Services, kind: str, media_type: str
+    client: Client, services: Services, kind: str, media_type: str, halting_ffmpeg: Path
 ) -> None:
     _, query = await stored(client, 5.0)
     services.waveforms.patience = 0.1
+    services.waveforms.ffmpeg = halting_ffmpeg
     asked = asyncio.ensure_future(client.fetch(f"/record/{kind}?{query}"))
     pid = await stopped_ffmpeg()
     response = await asked
@@ -204,31 +208,34 @@ async def test_what_takes_long_is_503_and_there_when_asked_again(
 
 @pytest.mark.gen_test
 async def test_no_more_than_some_are_made_at_once_and_no_more_than_many_wait(
-    client: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    ffmpeg: Path,
+    halting_ffmpeg: Path,
 ) -> None:
     monkeypatch.setattr(waveforms, "MAX_MAKINGS", 4)
     services.waveforms._helpers = asyncio.Semaphore(2)
     queries = [(await stored(client, 3.0))[1] for _ in range(5)]
+    services.waveforms.ffmpeg = halting_ffmpeg
     asked = [asyncio.ensure_future(client.fetch(f"/record/peaks?{query}")) for query in queries[:4]]
-    pids = {await stopped_ffmpeg()}
-    await wait_for(lambda: services.waveforms.live == 4 and len(children("ffmpeg")) == 2)
-    for pid in {*children("ffmpeg")} - pids:
-        os.kill(pid, signal.SIGSTOP)
-        pids.add(pid)
+    await wait_for(lambda: services.waveforms.live == 4 and len(halted_ffmpegs()) == 2)
+    services.waveforms.ffmpeg = ffmpeg
     response = await client.fetch(f"/record/peaks?{queries[4]}")
     assert response.code == 503
     assert as_json(response)["type"] == "/problems/too-many-waveforms"
     assert "Retry-After" in response.headers
-    for pid in pids:
+    for pid in halted_ffmpegs():
         os.kill(pid, signal.SIGCONT)
     assert [reply.code for reply in await asyncio.gather(*asked)] == [200] * 4
 
 
 @pytest.mark.gen_test
 async def test_a_client_that_leaves_leaves_no_process_behind(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, media_dir: Path, halting_ffmpeg: Path
 ) -> None:
     _, query = await stored(client, 5.0)
+    services.waveforms.ffmpeg = halting_ffmpeg
     visitor = Visitor(client)
     await visitor.send(f"GET /record/waveform?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     pid = await stopped_ffmpeg()
@@ -241,9 +248,10 @@ async def test_a_client_that_leaves_leaves_no_process_behind(
 
 @pytest.mark.gen_test
 async def test_the_stop_of_the_server_stops_what_is_being_made(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, media_dir: Path, halting_ffmpeg: Path
 ) -> None:
     _, query = await stored(client, 5.0)
+    services.waveforms.ffmpeg = halting_ffmpeg
     asked = asyncio.ensure_future(client.fetch(f"/record/waveform?{query}"))
     await stopped_ffmpeg()
     await services.waveforms.abort_all()
@@ -428,9 +436,10 @@ class TestOneHelper:
 
     @pytest.mark.gen_test
     async def test_an_upload_does_not_wait_for_an_outline(
-        self, client: Client, services: Services
+        self, client: Client, services: Services, halting_ffmpeg: Path
     ) -> None:
         user, query = await stored(client, 5.0)
+        services.waveforms.ffmpeg = halting_ffmpeg
         asked = asyncio.ensure_future(client.fetch(f"/record/peaks?{query}"))
         pid = await stopped_ffmpeg()
         assert (await client.upload(user, take(0.5))).code == 201
