@@ -173,7 +173,7 @@ async def test_it_goes_on_when_umusic_was_killed_and_started_again(
     start: Any, directory: Path, file: Path
 ) -> None:
     port = str(unused_port())
-    servers = [start(port=port)]
+    servers = [start(port=port, cold=True)]
     token = servers[0].register("Ann")
 
     def kill() -> None:
@@ -187,7 +187,7 @@ async def test_it_goes_on_when_umusic_was_killed_and_started_again(
         )
         for _ in range(2):
             await asyncio.to_thread(servers[-1].popen.wait)
-            servers.append(await asyncio.to_thread(start, port=port))
+            servers.append(await asyncio.to_thread(start, port=port, cold=True))
         done: Done = await sending
     assert done.status == 0, done.errors
     assert cuts.sent < len(WAV) + 2 * 2**21
