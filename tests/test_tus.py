@@ -211,6 +211,7 @@ async def test_the_method_may_be_overridden(client: Client) -> None:
     assert (await tus.ask("POST", url, {override: "DELETE"})).code == 204
     assert (await tus.ask("HEAD", url)).code == 410
     assert problem(await tus.ask("POST", url, {override: "BREW"}))[0] == 405
+    assert problem(await tus.ask("PUT", url, told, WAV))[0] == 405
 
 
 @pytest.mark.gen_test

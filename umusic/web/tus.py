@@ -35,10 +35,11 @@ class TusHandler(AppendingHandler):
         """Takes what appending needs."""
         super().initialize(**needs)
         override = self.request.headers.get(tus.OVERRIDE, "").strip().upper()
-        known = override in ("", self.request.method, *_OVERRIDABLE)
+        sent = self.request.method
+        known = sent in self.METHODS and override in ("", sent, *_OVERRIDABLE)
         # Where POST may only stand for another it has no verb of its own.
         nothing = RequestHandler._unimplemented_method
-        verb = getattr(self, (override or self.request.method or "").lower(), nothing)
+        verb = getattr(self, (override or sent or "").lower(), nothing)
         self._is_meant = known and getattr(verb, "__func__", nothing) is not nothing
         if override and self._is_meant:
             self.request.method = override
