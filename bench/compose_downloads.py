@@ -28,7 +28,6 @@ server {
     location / {
         root /srv/media;
         sendfile on;
-        tcp_nopush on;
     }
 }
 """

@@ -36,7 +36,6 @@ server {{
     location / {{
         root {media};
         sendfile on;
-        tcp_nopush on;
     }}
 }}
 """

@@ -69,7 +69,7 @@ def _rows(case: Case, urls: dict[str, str], seconds: int, rounds: int) -> Iterat
     sides: dict[str, Turn] = {
         side: partial(_wrk, url, case.range, seconds) for side, url in urls.items()
     }
-    found = run(sides, rounds)
+    found = run(sides, rounds, warm_up=False)
     for what, unit in (("requests", "requests/s"), ("bytes", "MB/s")):
         yield tell(
             found.row(

@@ -66,8 +66,8 @@ def _rows(
             "memory",
             "Most memory of all processes",
             "MB",
-            "The baseline has the WAV on the disk; umusic has an ffmpeg on each core, and the "
-            "segments that they work on in memory. It does not grow with the WAV.",
+            "The baseline has the WAV on the disk; umusic has an ffmpeg on each core, and what they "
+            "work on in memory: 256 MiB at most for all uploads together, however long a WAV is.",
         ),
         ("written", "Written to disk ÷ MP3", "", ""),
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.alone import main
 from bench.load import Load, loading
-from bench.measures.at_once import download_rows, downloads, small_link
+from bench.measures.at_once import UNLIMITED, download_rows, downloads, small_link
 from bench.rounds import Row, Scale, Turn, run, tell
 from bench.sides import Bench, Server
 from bench.watch import Watch
@@ -16,7 +16,7 @@ from bench.wavs import music
 
 UPLOADS, QUICK_UPLOADS = 200, 20
 BYTES_PER_SECOND = 64_000
-SECONDS_OF_SENDING, QUICK_SECONDS = 8, 3
+SECONDS_OF_SENDING, QUICK_SECONDS = 6, 3
 
 
 def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
@@ -24,8 +24,7 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
     count = QUICK_UPLOADS if scale.quick else UPLOADS
     sending = QUICK_SECONDS if scale.quick else SECONDS_OF_SENDING
     wav = music(bench.scratch / "take.wav", sending * BYTES_PER_SECOND / 4 / 44_100)
-    limits = {"max_uploads": "256", "uploads_per_user": "256"}
-    with bench.umusic(**limits) as umusic, bench.baseline() as baseline, loading() as load:
+    with bench.umusic(**UNLIMITED) as umusic, bench.baseline() as baseline, loading() as load:
         sides: dict[str, Turn] = {
             server.name: partial(
                 _uploads, server, load, wav, count, small_link(bench, server, load)

@@ -14,6 +14,7 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
     rounds = run(
         {"umusic": partial(_start, bench.umusic), "baseline": partial(_start, bench.baseline)},
         scale.rounds,
+        warm_up=False,
     )
     why = (
         "umusic looks whether its directory, database, schema and ffmpeg are as they have to be, "
