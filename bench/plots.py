@@ -91,12 +91,10 @@ def _bars(axes: Axes, rows: Iterable[Row], measure: str, label: str, *, log: boo
 
 
 def _short(case: str) -> str:
-    return (
-        case.replace(" (", "\n(")
-        .replace(" at ", "\nat ")
-        .replace(" during ", "\n")
-        .replace(" in the middle of ", "\nof ")
-    )
+    case = case.removeprefix("p99 during ").removesuffix(" uploads")
+    for words, shorter in ((" (", "\n("), (" at ", "\nat "), (" in the middle of ", "\nof ")):
+        case = case.replace(words, shorter)
+    return case
 
 
 def _save(figure: Figure, file: Path) -> None:

@@ -1,10 +1,13 @@
 """The table of a run, in Markdown."""
 
+import json
 import statistics
-from collections.abc import Iterable
+from collections import Counter
+from pathlib import Path
 
 from bench.rounds import Row, quartiles
 
+_RESULTS = Path(__file__).with_name("results.json")
 _INTRO = """# Where it stands
 
 Made by `make bench`; the same figures with each single value are in `results.json`.
@@ -16,10 +19,12 @@ median of them: they say more than the values, which another machine would have 
 - **umusic** and **baseline** run on the same machine with the same Postgres, ffmpeg and disk. The
   baseline (`bench/baseline/`) is the same service the plain way: FastAPI and uvicorn with a worker
   a core, `UploadFile`, ffmpeg on a temporary file, `FileResponse`.
-- **floor** is what neither can beat, in brackets which: ffmpeg alone with the file on the disk (it
-  uses one core), all cores without a pause, or the same nginx with a static file.
+- **floor** is the same without a service around it, in brackets what: ffmpeg alone with the file on
+  the disk (it uses one core; umusic all of them), an ffmpeg on each core, or the same nginx with a
+  static file.
+- **behind** says that both quartiles of the ratio are; if they are not on the same side of 1, the
+  two are level.
 """
-_AHEAD, _BEHIND = "", " **behind**"
 
 
 def markdown(about: dict[str, object], rows: list[Row]) -> str:
@@ -29,10 +34,9 @@ def markdown(about: dict[str, object], rows: list[Row]) -> str:
     for measure, unit in dict.fromkeys((row.measure, row.unit) for row in rows):
         same = [row for row in rows if (row.measure, row.unit) == (measure, unit)]
         parts.append(_table(measure, same))
-    compared = [row.is_ahead() for row in rows if row.is_ahead() is not None]
-    parts.append(
-        f"umusic is ahead of the baseline in {sum(map(bool, compared))} of {len(compared)} rows.\n"
-    )
+    verdicts = Counter(row.verdict() for row in rows if row.verdict())
+    told = ", ".join(f"{verdict} in {verdicts[verdict]}" for verdict in sorted(verdicts))
+    parts.append(f"Beside the baseline, umusic is {told} of {verdicts.total()} rows.\n")
     return "\n".join(parts)
 
 
@@ -59,14 +63,14 @@ def _line(row: Row) -> str:
         _values(row.sides.get("umusic")),
         _values(row.sides.get("baseline")),
         f"{_values(row.sides[floor])} ({floor})" if floor else "",
-        _ratio(row, "baseline") + (_BEHIND if _is_behind(row) else _AHEAD),
+        _ratio(row, "baseline") + (" **behind**" if _is_behind(row) else ""),
         _ratio(row, floor),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _is_behind(row: Row) -> bool:
-    return row.is_ahead() is False
+    return row.verdict() == "behind"
 
 
 def _values(values: list[float] | None) -> str:
@@ -91,6 +95,12 @@ def _digits(value: float) -> str:
     return f"{value:.3g}"
 
 
-def behind(rows: Iterable[Row]) -> list[Row]:
-    """The rows in which the baseline is ahead and nothing says why."""
-    return [row for row in rows if _is_behind(row) and not row.why]
+def main() -> None:
+    """Writes the table anew, of the results that are there."""
+    found = json.loads(_RESULTS.read_text())
+    rows = [Row(**row) for row in found["rows"]]
+    _RESULTS.with_name("RESULTS.md").write_text(markdown(found["about"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -28,8 +28,8 @@ QUICK = Scale(rounds=2, quick=True)
 
 @dataclass
 class Row:
-    """A row of the table: the values of each side, one a round. `floor` is the side that neither
-    can beat; `why` says why the baseline may be ahead."""
+    """A row of the table: the values of each side, one a round. `floor` is the side without a
+    service around it; `why` says why the baseline may be ahead."""
 
     measure: str
     case: str
@@ -46,12 +46,15 @@ class Row:
         pairs = zip(self.sides[side], self.sides[other], strict=True)
         return [one / two if two else float("inf") for one, two in pairs]
 
-    def is_ahead(self) -> bool | None:
-        """Whether umusic is ahead of the baseline; None if there is nothing to compare."""
+    def verdict(self) -> str:
+        """How umusic is beside the baseline: ahead or behind, if both quartiles of the ratio are,
+        or else level; nothing if there is nothing to compare."""
         if "baseline" not in self.sides:
-            return None
-        ratio = statistics.median(self.ratios("umusic", "baseline"))
-        return ratio > 1 if self.more_is_better else ratio < 1
+            return ""
+        low, _, high = quartiles(self.ratios("umusic", "baseline"))
+        if low <= 1 <= high:
+            return "level"
+        return "ahead" if (low > 1) is self.more_is_better else "behind"
 
     def as_json(self) -> dict[str, Any]:
         """All that is in it."""

@@ -1,7 +1,8 @@
 """Who is measured: umusic, and beside it what one would take instead, on the same machine.
 
 umusic and the baseline are each given the same Postgres (a database of their own in it), the same
-ffmpeg and the same disk. ffmpeg alone, and nginx with a static file, are what neither can beat.
+ffmpeg and the same disk. ffmpeg alone, and nginx with a static file, are what there is without a
+service around it.
 """
 
 import asyncio

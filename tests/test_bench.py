@@ -31,21 +31,32 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "more_is_better", "ahead"),
-    [(([1.0], [2.0]), False, True), (([1.0], [2.0]), True, False), (([2.0], [1.0]), True, True)],
+    ("umusic", "more_is_better", "verdict"),
+    [
+        ([1.0, 1.0, 1.0], False, "ahead"),
+        ([1.0, 1.0, 1.0], True, "behind"),
+        ([3.0, 3.0, 3.0], True, "ahead"),
+        ([1.0, 2.0, 3.0], False, "level"),
+    ],
 )
-def test_who_is_ahead_depends_on_what_is_better(
-    values: tuple[list[float], list[float]], more_is_better: bool, ahead: bool
+def test_ahead_or_behind_is_what_both_quartiles_are(
+    umusic: list[float], more_is_better: bool, verdict: str
 ) -> None:
-    assert row(*values, more_is_better=more_is_better).is_ahead() is ahead
+    assert row(umusic, [2.0] * 3, more_is_better=more_is_better).verdict() == verdict
 
 
 def test_a_row_in_which_the_baseline_is_ahead_says_why() -> None:
     about = {"seconds": 1, "cores": 2}
     behind = report.markdown(about, [row([2.0] * 5, [1.0] * 5, why="It does more.")])
-    assert "**behind**" in behind and "It does more." in behind and "0 of 1 rows" in behind
+    assert (
+        "**behind**" in behind and "It does more." in behind and "behind in 1 of 1 rows" in behind
+    )
     ahead = report.markdown(about, [row([1.0] * 5, [2.0] * 5, why="It does more.")])
-    assert "behind" not in ahead and "It does more." not in ahead and "1 of 1 rows" in ahead
+    assert (
+        "**behind**" not in ahead
+        and "It does more." not in ahead
+        and "ahead in 1 of 1 rows" in ahead
+    )
 
 
 def test_its_load_goes_to_the_loopback_alone() -> None:

@@ -66,8 +66,8 @@ def _rows(
             "memory",
             "Most memory of all processes",
             "MB",
-            "The baseline has the WAV on the disk; umusic has an ffmpeg on each core, and what they "
-            "work on in memory: 256 MiB at most for all uploads together, however long a WAV is.",
+            "The baseline has the WAV on the disk; umusic has in memory what its ffmpegs work on: "
+            "256 MiB at most for all uploads together, however long a WAV is.",
         ),
         ("written", "Written to disk ÷ MP3", "", ""),
     ):

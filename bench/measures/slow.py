@@ -33,7 +33,7 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
         }
         rounds = run(sides, scale.rounds, warm_up=False)
     case = f"{count} at {BYTES_PER_SECOND / 1000:g} kB/s"
-    why = "umusic has an ffmpeg for each, as each is encoded while it comes in."
+    why = "umusic has in memory what is not encoded yet, the baseline on the disk."
     for what, measure, unit in (
         ("median", "Last byte to link, median of all", "s"),
         ("longest", "Last byte to link, the longest", "s"),
