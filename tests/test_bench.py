@@ -49,11 +49,11 @@ def test_a_row_in_which_the_baseline_is_ahead_says_why() -> None:
     about = {"seconds": 1, "cores": 2}
     behind = report.markdown(about, [row([2.0] * 5, [1.0] * 5, why="It does more.")])
     assert (
-        "**behind**" in behind and "It does more." in behind and "behind in 1 of 1 rows" in behind
+        "**behind** |" in behind and "It does more." in behind and "behind in 1 of 1 rows" in behind
     )
     ahead = report.markdown(about, [row([1.0] * 5, [2.0] * 5, why="It does more.")])
     assert (
-        "**behind**" not in ahead
+        "**behind** |" not in ahead
         and "It does more." not in ahead
         and "ahead in 1 of 1 rows" in ahead
     )
