@@ -9,9 +9,7 @@ and spread.
 
 import asyncio
 import contextlib
-import tempfile
 import time
-from pathlib import Path
 
 from playwright.sync_api import Browser
 
@@ -28,9 +26,7 @@ VISITS = 7
 def main() -> None:
     """Runs the measurement."""
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umusic-bench-")))
-        scratch.chmod(0o755)
-        opened = stack.enter_context(bench(scratch))
+        opened = stack.enter_context(bench())
         umusic = stack.enter_context(opened.umusic(x_accel_prefix="/_media/"))
         nginx, _ = stack.enter_context(opened.nginx_before(umusic))
         empty = registered(umusic, "empty")

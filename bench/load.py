@@ -69,13 +69,6 @@ def upload(request: Request, wav: Path, pace: float | None = None, count: int = 
     return asyncio.run(send_all())
 
 
-def download(url: str, enough: Event) -> list[float]:
-    """Fetches the URL again and again until it is enough; the seconds of each time."""
-    _check(url)
-    request = Request(url, "GET", {})
-    return asyncio.run(_fetch_until(request, enough))
-
-
 class Load:
     """Processes that send: one the uploads, one the downloads."""
 
@@ -124,8 +117,10 @@ def _remember(enough: Event) -> None:
 
 
 def _download(url: str) -> list[float]:
+    """Fetches the URL again and again until it is enough; the seconds of each time."""
+    _check(url)
     assert _enough
-    return download(url, _enough)
+    return asyncio.run(_fetch_until(Request(url, "GET", {}), _enough))
 
 
 def _check(url: str, count: int = 1) -> None:

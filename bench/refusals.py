@@ -8,7 +8,6 @@ import collections
 import contextlib
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from bench.sides import bench
@@ -56,11 +55,10 @@ def main() -> None:
     """Prints a line a case; exits 1 if any was not clean."""
     failed = False
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umusic-bench-")))
-        scratch.chmod(0o755)
-        opened = stack.enter_context(bench(scratch))
+        opened = stack.enter_context(bench())
         umusic = stack.enter_context(opened.umusic(max_upload_bytes="110MB"))
         nginx, _ = stack.enter_context(opened.nginx_before(umusic))
+        scratch = opened.scratch
         wav = music(scratch / "ten.wav", 600)
         music(scratch / "large.wav", 640)
         text = scratch / "text.wav"

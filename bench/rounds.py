@@ -38,8 +38,6 @@ class Row:
     more_is_better: bool = False
     floor: str | None = None
     why: str = ""
-    #: Numbers for the plots, such as bytes of the WAV.
-    x: float | None = None
 
     def ratios(self, side: str, other: str) -> list[float]:
         """`side` ÷ `other`, round by round."""

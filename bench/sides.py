@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -168,10 +169,13 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(scratch: Path) -> Iterator[Bench]:
-    """Has a Postgres ready."""
-    with embedded.postgres(scratch / "data") as url:
-        yield Bench(scratch, url)
+def bench() -> Iterator[Bench]:
+    """Has a scratch directory and a Postgres ready."""
+    with tempfile.TemporaryDirectory(prefix="umusic-bench-") as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)  # nginx's workers are somebody else
+        with embedded.postgres(scratch / "data") as url:
+            yield Bench(scratch, url)
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,8 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
             sides["an ffmpeg a core"] = partial(_ffmpegs, wav, bench.scratch / "alone.mp3", count)
             rounds = run(sides, scale.rounds, warm_up=False)
             case = f"{count} × {wav.stat().st_size / 1e6:.1f} MB"
-            yield tell(
-                rounds.row("all", "Uploads at once", case, "s", floor="an ffmpeg a core", x=count)
-            )
-            yield from download_rows(rounds, f"{count} uploads", count)
+            yield tell(rounds.row("all", "Uploads at once", case, "s", floor="an ffmpeg a core"))
+            yield from download_rows(rounds, f"{count} uploads")
 
 
 def small_link(bench: Bench, server: Server, load: Load) -> str:
@@ -61,11 +59,11 @@ def downloads(seconds: list[float]) -> dict[str, float]:
     return {what: 1e3 * value for what, value in told.items()}
 
 
-def download_rows(rounds: Rounds, meanwhile: str, x: float) -> Iterator[Row]:
+def download_rows(rounds: Rounds, meanwhile: str) -> Iterator[Row]:
     """Three rows of a small download meanwhile."""
-    for what, why in (("p50", WHY_BESIDE), ("p99", WHY_BESIDE), ("max", WHY_BESIDE)):
+    for what in ("p50", "p99", "max"):
         case = f"{what} during {meanwhile}"
-        yield tell(rounds.row(what, "A small download", case, "ms", why=why, x=x))
+        yield tell(rounds.row(what, "A small download", case, "ms", why=WHY_BESIDE))
 
 
 def _uploads(server: Server, load: Load, wav: Path, count: int, link: str) -> dict[str, float]:

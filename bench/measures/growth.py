@@ -66,7 +66,7 @@ def _rows(rounds: Rounds, count: int) -> Iterator[Row]:
             if what in ("first", "deep")
             else ""
         )
-        yield tell(rounds.row(what, measure, f"{count:,} records", "ms", why=why, x=count))
+        yield tell(rounds.row(what, measure, f"{count:,} records", "ms", why=why))
 
 
 def _ask(server: Server, load: Load, wav: Path, count: int) -> dict[str, float]:

@@ -51,7 +51,6 @@ def _rows(
     }
     sides["ffmpeg alone"] = partial(_alone, wav, bench.scratch / "alone.mp3", case.seconds)
     rounds = run(sides, scale.rounds, warm_up=case.seconds < 60)
-    floor, x = "ffmpeg alone", wav.stat().st_size
     for what, measure, unit, why in (
         ("link", "First byte to link", "s", ""),
         ("lag", "Last byte to link", "s", ""),
@@ -71,7 +70,7 @@ def _rows(
         ),
         ("written", "Written to disk ÷ MP3", "", ""),
     ):
-        yield tell(rounds.row(what, measure, case.name, unit, why=why, floor=floor, x=x))
+        yield tell(rounds.row(what, measure, case.name, unit, why=why, floor="ffmpeg alone"))
 
 
 def _upload(server: Server, load: Load, wav: Path, seconds: float) -> dict[str, float]:

@@ -31,7 +31,7 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
             yield tell(
                 rounds.row("link", "First byte to link, paced", case, "s", floor="ffmpeg alone")
             )
-            yield tell(rounds.row("lag", "Last byte to link, paced", case, "s", x=pace))
+            yield tell(rounds.row("lag", "Last byte to link, paced", case, "s"))
 
 
 def _upload(server: Server, load: Load, wav: Path, pace: float) -> dict[str, float]:

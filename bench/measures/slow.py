@@ -39,10 +39,8 @@ def measure(bench: Bench, scale: Scale) -> Iterator[Row]:
         ("longest", "Last byte to link, the longest", "s"),
         ("memory", "Most memory of all processes", "MB"),
     ):
-        yield tell(
-            rounds.row(what, measure, case, unit, why=why if what == "memory" else "", x=count)
-        )
-    yield from download_rows(rounds, f"{count} slow uploads", count)
+        yield tell(rounds.row(what, measure, case, unit, why=why if what == "memory" else ""))
+    yield from download_rows(rounds, f"{count} slow uploads")
 
 
 def _uploads(server: Server, load: Load, wav: Path, count: int, link: str) -> dict[str, float]:
