@@ -25,6 +25,7 @@ from tests.client import Client
 from tests.front import Nginx
 from tests.postgres import copy_cluster, make_cluster
 from tests.process import Process, pids
+from tests.stores import S3, Kept, kept_in, kept_in_bucket
 from tests.wavs import take
 from umusic import app as composition
 from umusic import embedded, server
@@ -224,6 +225,25 @@ def media_dir(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def s3(request: pytest.FixtureRequest) -> S3 | None:
+    """The S3 that the tests' files are kept in, with `--store=s3`."""
+    if request.config.getoption("--store") == "disk":
+        return None
+    found = S3.of_environment()
+    found.make_bucket()
+    return found
+
+
+@pytest.fixture
+def kept(s3: S3 | None, media_dir: Path) -> Iterator[Kept]:
+    """What is kept in the store of the test. Of what is not finished is `media_dir`."""
+    if s3 is None:
+        yield kept_in(media_dir)
+    else:
+        yield from kept_in_bucket(s3)
+
+
 @pytest.fixture
 def via(request: pytest.FixtureRequest) -> str:
     """How the test reaches umusic: direct, or through nginx (see `both_ways`)."""
@@ -237,9 +257,10 @@ def knobs() -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(media_dir: Path, via: str, knobs: dict[str, Any]) -> Settings:
+def settings(media_dir: Path, kept: Kept, via: str, knobs: dict[str, Any]) -> Settings:
     defaults = {
         "media_dir": media_dir,
+        **kept.settings,
         "x_accel_prefix": "/_media/" if via == "nginx" else None,
         "body_timeout": 20,
     }
@@ -252,7 +273,7 @@ def services(
 ) -> Iterator[Services]:
     made = composition.services(settings, database_url=database_url, ffmpeg=ffmpeg)
     running: Services = io_loop.run_sync(made.__aenter__)
-    running.media.prepare()
+    io_loop.run_sync(running.media.prepare)
     yield running
     io_loop.run_sync(lambda: no_token_in_the_database(running))
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
@@ -261,7 +282,9 @@ def services(
     assert not running.resumptions.live, "a resumable upload was left in hand"
     assert not children("ffmpeg"), "an ffmpeg was left running"
     for suffix in ("part", "new"):
-        assert not list(running.media.root.rglob(f"*.{suffix}")), "a temporary file was left"
+        assert not list(running.media.directory.root.rglob(f"*.{suffix}")), (
+            "a temporary file was left"
+        )
 
 
 @pytest.fixture
@@ -347,6 +370,10 @@ def no_surprise_in_the_log(
         assert any(part in message for part in expected), f"unexpected in the log: {message}"
     for part in expected:
         assert any(part in message for message in messages), f"missing in the log: {part}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=("disk", "s3"), default="disk", help="where MP3s are kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,6 +32,8 @@ HOMES = {
     "sqlalchemy": ("library", "app"),
     "asyncpg": ("library", "app"),
     "alembic": ("library",),
+    "obstore": ("library",),
+    "botocore": ("library",),
     "subprocess": ("audio", "embedded"),
     "multipart": ("web",),
     "http_sf": ("web",),

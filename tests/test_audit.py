@@ -32,7 +32,7 @@ async def two_records(client: Client, services: Services) -> tuple[Account, list
     """Two records and the paths of their files, the first one's first."""
     user = await client.register()
     ids = [as_json(await client.upload(user, take(0.1), name=name))["id"] for name in "ab"]
-    return user, [services.media.root / user.id / f"{record_id}.mp3" for record_id in ids]
+    return user, [services.media.directory.root / user.id / f"{record_id}.mp3" for record_id in ids]
 
 
 def finding(fault: Fault, path: Path) -> Finding:

@@ -67,7 +67,7 @@ async def assert_away_and_back(
     assert response.code == 503
     assert "Retry-After" in response.headers
     assert as_json(response)["type"] == "/problems/database-unavailable"
-    assert list(services.media.root.iterdir()) == []
+    assert list(services.media.directory.root.iterdir()) == []
     assert services.keeper.live == 0
     unready = await client.fetch("/readyz")
     assert (unready.code, as_json(unready)["type"]) == (503, "/problems/database-unavailable")
@@ -76,7 +76,7 @@ async def assert_away_and_back(
     assert (await client.fetch("/readyz")).code == 200
     assert await rows(services) == []
     assert (await client.upload(account, take(0.1))).code == 201
-    assert len(await rows(services)) == len(files(services.media.root)) == 1
+    assert len(await rows(services)) == len(files(services.media.directory.root)) == 1
 
 
 @pytest.mark.gen_test
@@ -97,7 +97,7 @@ async def test_in_the_middle_of_the_body(
 
     async def pieces() -> AsyncIterator[bytes]:
         yield LONG[:3_000_000]
-        await wait_for(lambda: bool(list(services.media.root.rglob("*.part"))))
+        await wait_for(lambda: bool(list(services.media.directory.root.rglob("*.part"))))
         go(postgres)
         yield LONG[3_000_000:]
 

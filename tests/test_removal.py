@@ -155,7 +155,7 @@ async def test_a_file_that_somebody_else_holds_is_waited_for_and_then_left_alone
     client: Client, services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, record = await one_record(client, services)
-    holder = services.media.doomed(record.user_id, record.id)
+    holder = services.media.doomed(record.user_id, [record.id])
     assert holder.mark()
     monkeypatch.setattr(removal, "_PATIENCE", 0.2)
     with pytest.raises(RecordBusy):

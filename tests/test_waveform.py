@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from umusic.library.derived import Derived
 
 from tests.client import Account, Client, as_json, both_ways
 from tests.conftest import children, halted_ffmpegs, stopped_ffmpeg, wait_for
@@ -18,7 +19,6 @@ from tests.test_metrics import read
 from tests.wavs import take
 from umusic.app import Services
 from umusic.library import derived, waveforms
-from umusic.library.derived import Derived
 
 both_kinds = pytest.mark.parametrize(
     ("kind", "media_type"), [("waveform", "image/png"), ("peaks", "application/json")]

@@ -354,9 +354,9 @@ class TestTheMatrix:
         account = as_json(await client.fetch("/user", headers=self.bearer))
         assert account["records"] == 2
         # The record that is looked at has an outline as well, and some uploads wait.
-        names = {path.suffix for path in services.media.root.rglob("*.*")}
+        names = {path.suffix for path in services.media.directory.root.rglob("*.*")}
         assert names == {".mp3", ".waveform", ".json", ".png", ".upload"}
-        assert len(list(services.media.root.rglob("*.mp3"))) == 2
+        assert len(list(services.media.directory.root.rglob("*.mp3"))) == 2
 
     async def inhabit(self, client: Client) -> dict[str, str]:
         me, other = await client.register("me"), await client.register("other")

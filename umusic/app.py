@@ -15,6 +15,7 @@ from tornado.web import Application
 
 from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.pool import Pool
+from umusic.library import stores
 from umusic.library.audit import Audit
 from umusic.library.database import Database
 from umusic.library.idempotency import IdempotencyKeys
@@ -104,7 +105,8 @@ class Services(Library):
 async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Library]:
     """Opens the library, and closes it again."""
     database = Database(database_url)
-    users, records, media = Users(database), Records(database), Media(settings.media_dir)
+    users, records = Users(database), Records(database)
+    media = stores.store(settings, database, settings.media_url)
     uploads = Uploads(database, datetime.timedelta(seconds=settings.upload_expiry))
     strays = Strays(uploads, records, media)
     audit = Audit(records, media, strays)

@@ -70,7 +70,7 @@ async def serve(settings: Settings, *, database_url: str, ffmpeg: Path) -> None:
     """
     stop = _stop_signal()
     async with services(settings, database_url=database_url, ffmpeg=ffmpeg) as running:
-        await asyncio.to_thread(running.media.prepare)
+        await running.media.prepare()
         # Only now, so that a proxy sends nothing here while others are ready and this one is not.
         sockets = bind(settings)
         server = make_server(make_app(settings, running))

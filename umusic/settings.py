@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_config_path, user_state_path
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, HttpUrl, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -34,6 +42,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: A name or an address; what is not ASCII a browser writes as xn--….
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
+#: Of the prefix, characters that mean the same in every URL.
+_S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?")
+
 #: Bit rates of MPEG-1 Layer III in kbit/s (ISO 11172-3, table of 2.4.2.3).
 Bitrate = Literal[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
 
@@ -50,6 +61,12 @@ def _asyncpg_url(value: str | None) -> str | None:
         raise ValueError("write it as postgresql://user:password@host:5432/database")
     # libpq's word for what asyncpg calls ssl.
     return f"postgresql+asyncpg://{rest.replace('sslmode=', 'ssl=')}"
+
+
+def _s3_url(value: str | None) -> str | None:
+    if value is not None and not _S3_URL.fullmatch(value):
+        raise ValueError("write it as s3://bucket or s3://bucket/prefix")
+    return value
 
 
 def _bare_url(value: HttpUrl | None) -> HttpUrl | None:
@@ -127,6 +144,14 @@ class Settings(BaseSettings):
     database_url: Annotated[str | None, AfterValidator(_asyncpg_url)] = None
     data_dir: Path = Path(".umusic")
     media_dir: Path = Path("media")
+    #: Set: s3://bucket/prefix, where the MP3s are kept; `media_dir` is for what is not finished.
+    media_url: Annotated[str | None, AfterValidator(_s3_url)] = None
+    #: Unset: that of AWS.
+    s3_endpoint: Annotated[HttpUrl | None, AfterValidator(_bare_url)] = None
+    s3_region: str = "us-east-1"
+    #: Unset: the credentials of the instance.
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
     #: What links begin with. Unset: the scheme and host of the request.
     public_url: Annotated[HttpUrl | None, AfterValidator(_bare_url)] = None
     #: Proxies whose X-Forwarded-Proto, X-Forwarded-Host and X-Request-ID are believed.

@@ -1,6 +1,5 @@
 """`umusic check`: are the media directory and the database as they should be?"""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -32,11 +31,12 @@ def check(
 
 async def _check(opened: Library, *, repair: bool, deep: bool) -> int:
     """Tells what is wrong; returns how much of it remains."""
-    await asyncio.to_thread(opened.media.check_present)
+    await opened.media.check_present()
     if repair and not await opened.audit.is_plausible():
         raise StartError(
-            f"No record at all has its file in {opened.media.root}, so nothing is repaired. Are "
-            "UMUSIC_MEDIA_DIR and UMUSIC_DATABASE_URL right, and is the volume mounted?"
+            f"No record at all has its file in {opened.media.name}, so nothing is repaired. Are "
+            "UMUSIC_MEDIA_DIR, UMUSIC_MEDIA_URL and UMUSIC_DATABASE_URL right, and is the volume "
+            "mounted?"
         )
     out = console()
     found = repaired = 0

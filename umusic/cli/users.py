@@ -1,6 +1,5 @@
 """`umusic user …`: who has a library here. For operators: it asks nobody for a token."""
 
-import asyncio
 import contextlib
 import uuid
 from typing import Annotated
@@ -70,7 +69,7 @@ def delete(
 
     async def remove(opened: Library) -> None:
         if user.records:
-            await asyncio.to_thread(opened.media.check_present)
+            await opened.media.check_present()
         await opened.removal.remove_user(user.id)
 
     run(remove)

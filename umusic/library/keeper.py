@@ -1,7 +1,7 @@
 """One upload from its first byte to its committed record.
 
-The order is: temporary file, fsync, final name, fsync of the directory, INSERT, COMMIT. Whatever
-fails in between, `abort` removes what was made. Nothing of the WAV is written here; what a
+The order is: part-file, publish it in the store, INSERT, COMMIT. Whatever fails in between, `abort`
+removes what was made. Nothing of the WAV is written here; what a
 resumable upload has of it is somebody else's (`resumption`).
 """
 
@@ -26,7 +26,7 @@ from umusic.errors import (
 from umusic.library.digest import RunningDigest
 from umusic.library.idempotency import IdempotencyKeys, key_row
 from umusic.library.live import LiveUploads
-from umusic.library.media import Media, PartFile, Stored
+from umusic.library.media import Media, Part, Stored
 from umusic.library.models import Record
 from umusic.library.orders import Limits, Order
 from umusic.library.records import Records
@@ -149,7 +149,7 @@ class Upload:
         self._room: int | None = None
         self._size = 0
         self._digest = RunningDigest()
-        self._part: PartFile | None = None
+        self._part: Part | None = None
         self._encoder: Encoder | None = None
         self._aborted = False
         self._kept = False
@@ -205,7 +205,7 @@ class Upload:
         Raises:
             BrokenWav, NoSound: it is not complete, or empty.
             RecordNameTaken: another upload of this name came first.
-            What `Encoder.finish`, `PartFile.publish` and `Records.add` raise.
+            What `Encoder.finish`, `Part.publish` and `Records.add` raise.
         """
         self._check_alive()
         last = self._wav.finish()
@@ -220,14 +220,11 @@ class Upload:
         async with self._settling:
             self._check_alive()
             created_at = datetime.datetime.now(datetime.UTC)
-            stored = await asyncio.to_thread(self._part.publish, int(created_at.timestamp()))
+            stored = await self._part.publish(int(created_at.timestamp()))
             record = self._record(created_at, encoded, stored, await self._digest.digest())
             await self._commit(record)
             self._keep()
-            try:
-                await asyncio.to_thread(self._part.settle)
-            except OSError:
-                log.exception("a .part could not be removed; the next sweep will")
+            await self._part.settle()
         return record
 
     async def abort(self) -> None:
@@ -242,7 +239,7 @@ class Upload:
             finally:
                 self._keeper.forget(self)
                 if self._part is not None:
-                    await asyncio.to_thread(self._part.discard)
+                    await self._part.discard()
 
     async def _start(self) -> Encoder:
         wav, keeper = self._wav.format, self._keeper
@@ -250,7 +247,7 @@ class Upload:
         async with self._settling:
             self._check_alive()
             user_id = self._order.user_id
-            self._part = await asyncio.to_thread(keeper.media.create, user_id, self._record_id)
+            self._part = await keeper.media.create(user_id, self._record_id)
             self._lead_bytes = self._wav.tags.room(self._wav.trailer_bytes)
             self._encoder = Encoder(
                 keeper.pool,
@@ -263,6 +260,7 @@ class Upload:
         return self._encoder
 
     async def _commit(self, record: Record) -> None:
+        assert self._part is not None
         try:
             with self._order.discretion():
                 await self._keeper.records.add(
@@ -270,6 +268,7 @@ class Upload:
                     quota=self._keeper.limits.quota_bytes,
                     key=key_row(self._order, record),
                     upload_id=self._order.upload_id,
+                    also=self._part.settle_in,
                 )
         except (CommitUncertain, asyncio.CancelledError):
             # The row may be there, or still on its way there, and then the file must stay. It
@@ -278,8 +277,7 @@ class Upload:
             with contextlib.suppress(DatabaseUnavailable):
                 if await self._keeper.records.owners([record.id]):
                     return
-            assert self._part is not None
-            self._part.release()
+            await self._part.release()
             raise
 
     def _keep(self) -> None:

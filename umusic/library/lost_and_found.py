@@ -1,28 +1,35 @@
-"""`<media>/lost-and-found/`: where a repair puts what it takes out of the library, so that nothing
-is lost for good. Files keep their `<user>/<record>.mp3`, rows become lines of `records.jsonl`.
+"""`lost-and-found/` (see `media.LostAndFound`): in a directory rows become lines of one file,
+`records.jsonl`, in a bucket an object each."""
 
-All functions block and belong on a thread.
-"""
-
+import asyncio
 import contextlib
 import os
 import uuid
 from pathlib import Path
 
+from umusic.library.derived_files import DerivedFiles
 from umusic.library.files import sync_directory
+from umusic.library.media import LostAndFound
+from umusic.library.objects import Objects
 
 DIRECTORY = "lost-and-found"
 
 
-class LostAndFound:
+class LostDirectory(LostAndFound):
     """The directory below the media directory `root`. It is made when it is first needed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._directory = root / DIRECTORY
 
-    def add_row(self, row: str) -> None:
-        """Keeps a row, one line of JSON; it is on disk when this returns."""
+    async def add_row(self, record_id: uuid.UUID, row: str) -> None:
+        await asyncio.to_thread(self._add_row, row)
+
+    async def add_file(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        await asyncio.to_thread(self._add_file, f"{user_id}/{record_id}.mp3")
+        await asyncio.to_thread(DerivedFiles(self._root, user_id, record_id).discard_orphan)
+
+    def _add_row(self, row: str) -> None:
         self._make(self._directory)
         with (self._directory / "records.jsonl").open("a", encoding="utf-8") as file:
             file.write(row + "\n")
@@ -30,9 +37,8 @@ class LostAndFound:
             os.fsync(file.fileno())
         sync_directory(self._directory)
 
-    def add_file(self, path_in_root: str) -> None:
-        """Takes a file over, if it is there; one of the same name that came earlier stays."""
-        source, target = self._root / path_in_root, self._directory / path_in_root
+    def _add_file(self, path: str) -> None:
+        source, target = self._root / path, self._directory / path
         if not os.path.lexists(source):
             return
         self._make(self._directory)
@@ -49,3 +55,21 @@ class LostAndFound:
         if not directory.exists():
             directory.mkdir(exist_ok=True)
             sync_directory(directory.parent)
+
+
+class LostObjects(LostAndFound):
+    """`lost-and-found/` below the prefix. Each row is an object, `<record>.json`."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def add_row(self, record_id: uuid.UUID, row: str) -> None:
+        await self._objects.put(f"{DIRECTORY}/{record_id}.json", row.encode(), "application/json")
+
+    async def add_file(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        key = f"{user_id}/{record_id}"
+        target = f"{DIRECTORY}/{key}"
+        if await self._objects.head(target + ".mp3"):
+            target += f"-{uuid.uuid4()}"
+        with contextlib.suppress(FileNotFoundError):
+            await self._objects.move(key + ".mp3", target + ".mp3")

@@ -1,30 +1,35 @@
-"""The MP3 files: `<root>/<user>/<record>.mp3`, and `.<record>.part` while they grow.
+"""Where the MP3s are kept: the contract of a store, which `disk` and `bucket` fulfil.
 
-All functions block and belong on a thread. A file is only ever published whole: written as a
-`.part`, synced, linked to its final name, its directory synced. The `.part` name goes only after
-the row is committed, and comes back before the row is deleted. So a `.part` marks all that a crash
-may have left, and an `.mp3` alone is never swept. Whoever makes one holds a lock on it meanwhile.
-What has been made of an MP3 (`derived`) goes with it.
+What all stores promise:
+- A file is there whole or not at all: `Part.publish` is atomic, and what it has published is
+  durable when it returns. A published file never changes.
+- Whatever is published without a row, or is about to lose its row, is marked as such: before
+  `publish` begins there is a mark, and it goes with or after the commit of the row (`settle_in`,
+  `settle`). Before a row is deleted the mark comes back (`Doomed`). So a crash leaves nothing that
+  `leftovers` does not list, and never a row without a file.
+- Whoever made a mark has a lock on it, or a lease, which ends with the process: nobody else
+  touches what is marked meanwhile. Who has lost it cannot commit.
+- `settled` lists what is published and not marked, in no order, a page at a time; `leftovers` what
+  is marked.
+
+What comes before an MP3 is published is in a directory of this machine (`Directory`), with either
+store: the MP3 while it is encoded, and the part-files of resumable uploads.
+
+All methods are coroutines that leave the event loop free. They raise MediaAway where the store does
+not do what it should, NoSpace and OutOfResources where it lacks something.
 """
 
-import contextlib
-import fcntl
-import hashlib
-import logging
-import os
+import abc
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from umusic.errors import MediaAway, NoSpace, StartError
-from umusic.library.derived import Derived, record_of
-from umusic.library.files import as_uuid, ensure_directory, sync_directory, writing
-from umusic.library.wav_part import WavPart, upload_of
+from sqlalchemy.ext.asyncio import AsyncSession
 
-log = logging.getLogger(__name__)
-
-_READ_BYTES = 2**20
+from umusic.library.directory import Directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,309 +40,252 @@ class Stored:
     sha256: bytes
 
 
-class Media:
-    """The directory of all files."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is there: its size in bytes, and when it was published (s since the epoch)."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
-        self._identity: tuple[int, int] | None = None
-
-    def prepare(self) -> None:
-        """Takes the directory for the one to work in, and tries what is done with files in it.
-
-        Raises:
-            StartError: that is not possible.
-        """
-        try:
-            self.check_present()
-            self._identity = _identity(self.root)
-            self.check_writable()
-        except OSError as exc:
-            raise StartError(
-                f"UMUSIC_MEDIA_DIR: {self.root} cannot be written to ({exc.strerror}). Make it a "
-                "directory that this user may write to, on a file system that has hard links."
-            ) from exc
-
-    def check_mounted(self) -> None:
-        """Raises MediaAway if the directory is not the one of the start, as when its volume has
-        been unmounted: what was written then, or taken for missing, would be wrong later."""
-        if self._identity is not None and _identity(self.root) != self._identity:
-            raise MediaAway from FileNotFoundError(f"{self.root} is not that of the start")
-
-    def check_present(self) -> None:
-        """Raises StartError if the directory is not there. It is not made: where a volume is not
-        mounted, files would be written that it hides later."""
-        if not self.root.is_dir():
-            said = "is no directory" if self.root.exists() else "is not there"
-            raise StartError(
-                f"UMUSIC_MEDIA_DIR: {self.root} {said}. If it is on a volume, mount that; if it is "
-                "to be a new one, make it with mkdir."
-            )
-
-    def check_writable(self) -> None:
-        """Writes, links and removes an empty file. Raises MediaAway, or OSError if that fails."""
-        self.check_mounted()
-        probe = self.root / f".probe-{uuid.uuid4()}"
-        link = probe.with_suffix(".link")
-        probe.touch()
-        try:
-            link.hardlink_to(probe)
-        finally:
-            link.unlink(missing_ok=True)
-            probe.unlink()
-
-    def path_in_root(self, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
-        """Where a published file lies, as a path relative to the root."""
-        return str(_RecordFile(self.root, user_id, record_id).final.relative_to(self.root))
-
-    def create(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "PartFile":
-        """Makes the empty, locked `.part` of a new record.
-
-        Raises:
-            NoSpace: the volume is full; MediaAway: it is not there, or fails.
-        """
-        self.check_mounted()
-        with writing():
-            return PartFile(self.root, user_id, record_id)
-
-    def wav_part(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> WavPart:
-        """The part-file of a resumable upload, which may or may not be there."""
-        return WavPart(self.root, user_id, upload_id)
-
-    def wav_parts(self, user_id: uuid.UUID | None = None) -> Iterator[WavPart]:
-        """All of those that are there, of one user or of all, one at a time."""
-        for user, entry in self._entries(user_id):
-            if upload_id := upload_of(entry.name):
-                yield self.wav_part(user, upload_id)
-
-    def doomed(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "DoomedFile":
-        """The published file of a record that is to be removed; nothing happens to it yet."""
-        return DoomedFile(self.root, user_id, record_id)
-
-    def sync(self, user_id: uuid.UUID) -> None:
-        """Makes durable which names there are in a user's directory."""
-        with contextlib.suppress(FileNotFoundError):
-            sync_directory(self.root / str(user_id))
-
-    def size(self, user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
-        """The bytes of a published file; None if there is none."""
-        try:
-            return _RecordFile(self.root, user_id, record_id).final.stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def measure(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Stored | None:
-        """Reads a published file to its end; None if there is none."""
-        try:
-            with _RecordFile(self.root, user_id, record_id).final.open("rb") as file:
-                return _measure(file.fileno())
-        except FileNotFoundError:
-            return None
-
-    def derived(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Derived:
-        """What has been made of a record's file, and may be."""
-        return Derived(self.root, user_id, record_id)
-
-    def drop_orphans(self, user_id: uuid.UUID | None = None) -> None:
-        """Removes what was made of files that are gone, of one user or of all, and what is left of
-        makings that were cut short."""
-        for user, entry in self._entries(user_id):
-            if record := record_of(entry.name):
-                self.derived(user, record).drop_orphan(entry.name)
-
-    def settled(self) -> Iterator[tuple[uuid.UUID, uuid.UUID]]:
-        """All settled files, one at a time, as user and record, in no order."""
-        for user, entry in self._entries():
-            record = as_uuid(entry.name.removesuffix(".mp3"))
-            if record and entry.name == f"{record}.mp3" and self.is_settled(user, record):
-                yield user, record
-
-    def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
-        """Whether a file is there that nobody is publishing or removing at the moment."""
-        file = _RecordFile(self.root, user_id, record_id)
-        # In this order: who removes a file takes its `.part` away last.
-        return not file.path.exists() and os.path.lexists(file.final)
-
-    def leftovers(self, user_id: uuid.UUID | None = None) -> Iterator["Leftover"]:
-        """All `.part` files, of one user or of all, one at a time, also those of live uploads."""
-        for user, entry in self._entries(user_id):
-            record = as_uuid(entry.name.removeprefix(".").removesuffix(".part"))
-            named = record and entry.name == f".{record}.part"
-            if record and named and entry.is_file(follow_symlinks=False):
-                yield self.leftover(user, record)
-
-    def leftover(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Leftover":
-        """The `.part` of a record, which may or may not be there."""
-        return Leftover(self.root, user_id, record_id)
-
-    def _entries(
-        self, user_id: uuid.UUID | None = None
-    ) -> Iterator[tuple[uuid.UUID, os.DirEntry[str]]]:
-        """What is in a user's directory, or in those of all users."""
-        for user in [user_id] if user_id else self._users():
-            try:
-                with os.scandir(self.root / str(user)) as found:
-                    for entry in found:
-                        yield user, entry
-            except FileNotFoundError:
-                pass  # a failed upload may take its empty directory along at any time
-            except OSError:
-                log.exception("a user's directory cannot be read")
-
-    def _users(self) -> Iterator[uuid.UUID]:
-        with os.scandir(self.root) as entries:
-            for entry in entries:
-                user = as_uuid(entry.name)
-                if user and entry.name == str(user) and entry.is_dir(follow_symlinks=False):
-                    yield user
+    size: int
+    modified: int
 
 
-class _RecordFile:
-    """The two names of a record's file, and the lock on it."""
+class Part(abc.ABC):
+    """The MP3 of a new record on its way. `path` is to be written by whoever encodes it; then
+    `publish`, and `settle` once the row is committed. Or `discard`; or `release`, if nobody knows
+    whether it is."""
 
-    def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
-        self._directory = root / str(user_id)
-        self.path = self._directory / f".{record_id}.part"
-        self.final = self._directory / f"{record_id}.mp3"
-        self._derived = Derived(root, user_id, record_id)
-        self._file = -1
+    path: Path
 
-    def settle(self) -> None:
-        """Says that the row is committed: the file stays, under its final name alone."""
-        try:
-            self.path.unlink(missing_ok=True)
-        finally:
-            self.release()
-
-    def discard(self) -> None:
-        """Removes the file, under whichever name, and its directory if that is empty now."""
-        try:
-            # The .part last: it is what marks the other for the sweep, should this be cut short.
-            self.final.unlink(missing_ok=True)
-            self._derived.discard()
-            self.path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self._directory.rmdir()
-        finally:
-            self.release()
-
-    def release(self) -> None:
-        """Lets go of the file, which stays under the names it has until a sweep decides."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-class PartFile(_RecordFile):
-    """A record's file on its way: `path` is to be written by whoever encodes it."""
-
-    def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
-        super().__init__(root, user_id, record_id)
-        try:
-            self._file = self._open_locked()
-        except BaseException:
-            # What was made for it, unless others have files there.
-            with contextlib.suppress(OSError):
-                self._directory.rmdir()
-            raise
-
-    def publish(self, modified: int) -> Stored:
-        """Makes the file durable under its final name, with `modified` (s since the epoch) as its
-        modification time, because ETag and Last-Modified are made from it.
+    @abc.abstractmethod
+    async def publish(self, modified: int) -> Stored:
+        """Makes the file durable in the store; `modified` (s since the epoch) is when it was.
 
         Raises:
             NoSpace, OutOfResources, MediaAway: it cannot be. Call `discard`.
         """
-        with writing():
-            os.utime(self._file, (modified, modified))
-            stored = _measure(self._file)
-            os.fsync(self._file)
-            self.final.hardlink_to(self.path)
-            sync_directory(self._directory)
-        return stored
 
-    def _open_locked(self) -> int:
-        while True:
-            ensure_directory(self._directory)
-            try:
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:
-                continue  # another upload of this user failed and took the empty directory along
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if os.fstat(file).st_nlink:
-                    return file
-            except OSError:
-                os.close(file)
-                self.path.unlink(missing_ok=True)
-                raise
-            os.close(file)  # a sweep took it between the two calls
+    @abc.abstractmethod
+    async def settle_in(self, session: AsyncSession) -> None:
+        """Called in the transaction that inserts the row.
+
+        Raises:
+            MediaAway: the file has been taken for left by a crash, and may be gone.
+        """
+
+    @abc.abstractmethod
+    async def settle(self) -> None:
+        """The row is committed: the file stays."""
+
+    @abc.abstractmethod
+    async def discard(self) -> None:
+        """Removes the file, published or not, and whatever was made for it."""
+
+    @abc.abstractmethod
+    async def release(self) -> None:
+        """Leaves the file as it is, until a sweep decides."""
 
 
-class DoomedFile(_RecordFile):
-    """The file of a record whose row is about to be deleted. `mark`; then `discard`, `unmark` if
-    the row stays, or `release` if nobody knows."""
+class Doomed(abc.ABC):
+    """The published files of records whose rows are about to be deleted. `mark`; then `discard`,
+    `unmark` if the rows stay, or `release` if nobody knows."""
 
-    def mark(self) -> bool:
-        """Locks the file and gives it its `.part` name back, so that the sweep looks at it should
-        this be cut short. False if somebody else has the lock. A missing file is no trouble."""
-        try:
-            self._file = os.open(self.final, os.O_RDWR | os.O_CLOEXEC)  # as in `Leftover.claim`
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.path.hardlink_to(self.final)
-        except BlockingIOError:
-            self.release()
-            return False
-        except (FileNotFoundError, FileExistsError):
-            pass
-        except OSError as exc:
-            # On a full volume room is made without: at worst a crash leaves a file too many.
-            if exc.errno not in NoSpace.ERRNOS:
-                self.release()
-                raise
-        return True
+    @abc.abstractmethod
+    async def mark(self) -> bool:
+        """Marks all of the files, or none: then False, as somebody else has one of them. A missing
+        file is no trouble."""
 
-    def unmark(self) -> None:
-        """Takes the mark off again, if there is one."""
-        if self._file >= 0:
-            self.settle()
+    @abc.abstractmethod
+    async def mark_in(self, session: AsyncSession, record_ids: Collection[uuid.UUID]) -> None:
+        """Called in the transaction that deletes the rows, with those that are deleted."""
+
+    @abc.abstractmethod
+    async def unmark(self) -> None:
+        """The rows stay, and so do the files."""
+
+    @abc.abstractmethod
+    async def discard(self) -> None:
+        """The rows are gone: removes the files. What cannot be removed a sweep will."""
+
+    @abc.abstractmethod
+    async def release(self) -> None:
+        """Leaves the files as they are, until a sweep decides."""
 
 
-class Leftover(_RecordFile):
-    """A `.part` that a crash may have left, of a record that may have been published or not."""
+class Leftover(abc.ABC):
+    """Something marked, which a crash may have left."""
 
-    def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
-        super().__init__(root, user_id, record_id)
-        self.user_id = user_id
-        self.record_id = record_id
+    #: Whether it may be of another database than this one.
+    may_be_foreign = False
 
-    def claim(self) -> bool:
-        """Locks the file; False if a live upload owns it, or it is gone. Call `release`."""
-        try:
-            # For writing: over NFS nobody else gets an exclusive lock.
-            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError):
-            return False
-        return self.path.exists()
+    user_id: uuid.UUID
+    record_id: uuid.UUID
 
-    def is_published(self) -> bool:
-        """Whether it has its final name already."""
-        return self.final.exists()
+    @abc.abstractmethod
+    async def claim(self) -> bool:
+        """Takes it over; False if somebody has it, or it is gone. Call `release`."""
+
+    @abc.abstractmethod
+    async def exists(self) -> bool:
+        """Whether it is still there."""
+
+    @abc.abstractmethod
+    async def is_published(self) -> bool:
+        """Whether a row may stand for it."""
+
+    @abc.abstractmethod
+    async def settle(self) -> None:
+        """There is a row: the file stays."""
+
+    @abc.abstractmethod
+    async def discard(self) -> None:
+        """There is none: removes the file."""
+
+    @abc.abstractmethod
+    async def release(self) -> None:
+        """Lets go of it."""
 
 
-def _identity(directory: Path) -> tuple[int, int] | None:
-    try:
-        found = directory.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+class Derived(abc.ABC):
+    """What is made of one record's MP3 when somebody asks for it, by name, and can be made again.
+
+    It goes with its MP3. Who removes one removes the MP3 first, then what was made of it; who makes
+    something publishes it first, and then looks whether the MP3 is still there. So whichever comes
+    last removes it.
+    """
+
+    @abc.abstractmethod
+    def path(self, name: str) -> str:
+        """Where it lies in the store, or would."""
+
+    @abc.abstractmethod
+    async def holds(self, name: str) -> bool:
+        """Whether it has been made."""
+
+    @abc.abstractmethod
+    async def read(self, name: str) -> bytes | None:
+        """All of it; None if it has not been made. Raises MediaAway if it cannot be read."""
+
+    @abc.abstractmethod
+    def source(self) -> AbstractAsyncContextManager[BinaryIO]:
+        """The MP3, in a file that can be read.
+
+        Raises:
+            RecordUnknown: it is not there; OutOfResources, MediaAway: it cannot be opened.
+        """
+
+    @abc.abstractmethod
+    async def keep(self, name: str, data: bytes) -> None:
+        """Publishes it whole, in the place of what had the name before.
+
+        Raises:
+            RecordUnknown: the record has been removed meanwhile, and so has this.
+            NoSpace, OutOfResources, MediaAway: it cannot be written.
+        """
+
+    @abc.abstractmethod
+    async def trim(self, suffix: str, count: int) -> None:
+        """Removes the oldest of those whose names end with `suffix`; `count` of them may stay."""
 
 
-def _measure(file: int) -> Stored:
-    digest = hashlib.sha256()
-    size = 0
-    while block := os.pread(file, _READ_BYTES, size):
-        digest.update(block)
-        size += len(block)
-    return Stored(size, digest.digest())
+class LostAndFound(abc.ABC):
+    """`lost-and-found/` in the store: where a repair puts what it takes out of the library, so that
+    nothing is lost for good. Files keep their `<user>/<record>.mp3`."""
+
+    @abc.abstractmethod
+    async def add_row(self, record_id: uuid.UUID, row: str) -> None:
+        """Keeps a row, one line of JSON; it is durable when this returns."""
+
+    @abc.abstractmethod
+    async def add_file(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        """Takes a published file over, if it is there; one of the same name that came earlier
+        stays."""
+
+
+class Media(abc.ABC):
+    """A store of MP3s, each at `<user>/<record>.mp3`."""
+
+    #: As operators know it: a path or a URL.
+    name: str
+    #: Whether it is elsewhere, and knows only its own ETags and times.
+    is_remote = False
+    lost_and_found: LostAndFound
+
+    def __init__(self, directory: Directory) -> None:
+        #: Of this machine.
+        self.directory = directory
+
+    def path(self, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
+        """Where a published file lies in the store."""
+        return f"{user_id}/{record_id}.mp3"
+
+    @abc.abstractmethod
+    async def prepare(self) -> None:
+        """Looks at the start whether all that will be done can be done.
+
+        Raises:
+            StartError: it cannot; says what to do.
+        """
+
+    @abc.abstractmethod
+    async def check_present(self) -> None:
+        """Looks whether the store is there at all. Raises StartError."""
+
+    @abc.abstractmethod
+    async def check_ready(self) -> None:
+        """Looks whether uploads can be taken now. Raises MediaAway."""
+
+    @abc.abstractmethod
+    async def create(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Part:
+        """Begins the MP3 of a new record.
+
+        Raises:
+            NoSpace: the volume is full; MediaAway: it is not there, or fails.
+        """
+
+    @abc.abstractmethod
+    def doomed(self, user_id: uuid.UUID, record_ids: Sequence[uuid.UUID]) -> Doomed:
+        """The files of records that are to be removed; nothing happens to them yet."""
+
+    @abc.abstractmethod
+    async def size(self, user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
+        """The bytes of a published file; None if there is none."""
+
+    @abc.abstractmethod
+    async def measure(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Stored | None:
+        """Reads a published file to its end; None if there is none."""
+
+    @abc.abstractmethod
+    def settled(self) -> AsyncIterator[tuple[uuid.UUID, uuid.UUID]]:
+        """All settled files, one at a time, as user and record, in no order."""
+
+    @abc.abstractmethod
+    async def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
+        """Whether a file is there that nobody is publishing or removing at the moment."""
+
+    @abc.abstractmethod
+    def leftovers(self, user_id: uuid.UUID | None = None) -> AsyncIterator[Leftover]:
+        """All that is marked, of one user or of all, one at a time, also of live uploads."""
+
+    @abc.abstractmethod
+    def leftover(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Leftover:
+        """What may be marked of a record."""
+
+    @abc.abstractmethod
+    def derived(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Derived:
+        """What has been made of a record's file, and may be."""
+
+    @abc.abstractmethod
+    async def drop_orphans(self, user_id: uuid.UUID | None = None, *, thorough: bool) -> None:
+        """Removes what was made of files that are gone, of one user or of all, and what is left of
+        makings that were cut short. `thorough`: even if it takes a look at all that there is."""
+
+    @abc.abstractmethod
+    async def find(self, path: str) -> Found | None:
+        """Looks at a file of the store; None if there is none."""
+
+    @abc.abstractmethod
+    def read(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of a file from `start` to before `end`, in pieces. Raises MediaAway."""
+
+    @abc.abstractmethod
+    async def internal_path(self, path: str) -> str:
+        """What X-Accel-Redirect says of a file, percent-encoded, below its prefix."""

@@ -142,7 +142,8 @@ class ResumableUpload(Base):
     while that is open. How many there are the part-file knows (`wav_part`); `received` is what it
     was when a request last ended, for the quota alone.
     `pending_from` is the size from which on the part-file's bytes do not count yet, `revision` how
-    often that has changed. `wanted`: another process would like to go on with it. At its end it has
+    often that has changed. `wanted`: another process would like to go on with it. `site` is the
+    directory that has the part-file, where each process has one of its own. At its end it has
     a `record_id` or a `problem` (as `uploads.written` has it), and stays until `expires_at` to tell
     of it.
     """
@@ -170,8 +171,23 @@ class ResumableUpload(Base):
         ForeignKey("records.id", ondelete="CASCADE"), index=True
     )
     problem: Mapped[str | None]
+    site: Mapped[uuid.UUID | None]
 
     @property
     def is_open(self) -> bool:
         """Whether it has not come to an end."""
         return self.record_id is None and self.problem is None
+
+
+class Claim(Base):
+    """What is in a store without a row of `records`, or may be: it is being published, or removed,
+    by `holder`, who has until `until` to say that it goes on; after that whoever comes first may
+    take it over and remove it. `store` is the URL of the store (`claims`)."""
+
+    __tablename__ = "claims"
+
+    store: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID]
+    holder: Mapped[uuid.UUID]
+    until: Mapped[datetime.datetime] = mapped_column(index=True)

@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, Text, delete, func, literal, literal_column, select, tuple_, update
@@ -69,9 +69,11 @@ class Records:
         quota: int | None = None,
         key: IdempotencyKey | None = None,
         upload_id: uuid.UUID | None = None,
+        also: Callable[[AsyncSession], Awaitable[None]],
     ) -> None:
         """Commits a record together with the key it was uploaded with, or with the end of the
         resumable upload that it came of, if the library then has no more than `quota` bytes.
+        `also` is done in the same transaction.
 
         Raises:
             KeyInUse: another process was faster with an upload of this key.
@@ -97,6 +99,7 @@ class Records:
                     raise KeyInUse
                 if upload_id:
                     await complete(session, upload_id, record)
+                await also(session)
                 session.add(record)
                 if key:
                     await session.flush()  # a key refers to its record
@@ -133,12 +136,20 @@ class Records:
             raise RecordUnknown
         return record
 
-    async def remove(self, user_id: uuid.UUID, record_ids: Collection[uuid.UUID]) -> int:
-        """Removes those of the records that are in this user's library; returns how many."""
+    async def remove(
+        self,
+        user_id: uuid.UUID,
+        record_ids: Collection[uuid.UUID],
+        also: Callable[[AsyncSession, Collection[uuid.UUID]], Awaitable[None]],
+    ) -> int:
+        """Removes those of the records that are in this user's library; returns how many. `also` is
+        done with them in the same transaction."""
         removal = delete(Record).where(Record.user_id == user_id, Record.id.in_(record_ids))
         async with self._database.transaction() as session:
             await _locked_library(session, user_id)
-            return len((await session.scalars(removal.returning(Record.id))).all())
+            removed = (await session.scalars(removal.returning(Record.id))).all()
+            await also(session, removed)
+        return len(removed)
 
     async def page(
         self, user_id: uuid.UUID, *, limit: int, after: Position | None = None, text: str = ""

@@ -1,19 +1,19 @@
 """Removing records with their files, and users with all they have.
 
-The order is: the file's `.part` name comes back, the row goes, COMMIT, the file goes. After a crash
-in between, the sweep finds the `.part` and asks the database whether the file may stay. So there is
-never a row without a file.
+The order is: the file is marked, the row goes, COMMIT, the file goes. After a crash in between the
+sweep finds the mark, and asks the database whether the file may stay. So there is never a row
+without a file.
 """
 
 import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from umusic.errors import CommitUncertain, RecordBusy, RecordUnknown, Unavailable
+from umusic.errors import CommitUncertain, RecordBusy, RecordUnknown
 from umusic.library.audit import Audit
-from umusic.library.media import DoomedFile, Media
+from umusic.library.media import Doomed, Media
 from umusic.library.models import Record
 from umusic.library.records import Records
 from umusic.library.strays import Strays
@@ -75,46 +75,24 @@ class Removal:
 
     async def _remove(self, user_id: uuid.UUID, record_ids: Sequence[uuid.UUID]) -> int:
         """Removes records whose rows have been seen; returns how many still had one."""
-        files = [self._media.doomed(user_id, record_id) for record_id in record_ids]
+        files = self._media.doomed(user_id, record_ids)
         try:
-            await self._mark(user_id, files)
-            removed = await self._records.remove(user_id, record_ids)
+            await self._mark(files)
+            removed = await self._records.remove(user_id, record_ids, files.mark_in)
         except (CommitUncertain, asyncio.CancelledError):
             # The rows may be gone, or not: the marks stay, and the sweep will look.
-            await asyncio.to_thread(_each, files, DoomedFile.release)
+            await files.release()
             raise
         except BaseException:
-            await asyncio.to_thread(_each, files, DoomedFile.unmark)
+            await files.unmark()
             raise
-        await asyncio.to_thread(_each, files, DoomedFile.discard)
+        await files.discard()
         return removed
 
-    async def _mark(self, user_id: uuid.UUID, files: Sequence[DoomedFile]) -> None:
+    async def _mark(self, files: Doomed) -> None:
         # Not by asyncio.timeout(), which would leave a thread behind that marks on.
         deadline = time.monotonic() + _PATIENCE
-        try:
-            await asyncio.to_thread(self._media.check_mounted)
-            while not await asyncio.to_thread(_mark_all, files):
-                if time.monotonic() > deadline:
-                    raise RecordBusy
-                await asyncio.sleep(_PAUSE)
-            await asyncio.to_thread(self._media.sync, user_id)
-        except OSError as exc:
-            raise Unavailable("The media directory cannot be written to.") from exc
-
-
-def _mark_all(files: Sequence[DoomedFile]) -> bool:
-    """Marks all of the files or none."""
-    for file in files:
-        if not file.mark():
-            _each(files, DoomedFile.unmark)
-            return False
-    return True
-
-
-def _each(files: Sequence[DoomedFile], act: Callable[[DoomedFile], None]) -> None:
-    for file in files:
-        try:
-            act(file)
-        except OSError:
-            log.exception("a file's name could not be removed; the next sweep will")
+        while not await files.mark():
+            if time.monotonic() > deadline:
+                raise RecordBusy
+            await asyncio.sleep(_PAUSE)

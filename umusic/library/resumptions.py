@@ -124,7 +124,7 @@ class Resumptions:
         if live and not live.has_ended:
             await live.interrupt()
         else:
-            part = self._media.wav_part(progress.row.user_id, upload_id)
+            part = self._media.directory.wav_part(progress.row.user_id, upload_id)
             if await asyncio.to_thread(part.path.exists):
                 await self._claim(part, PATIENCE)
                 await asyncio.to_thread(part.release)
@@ -203,7 +203,7 @@ class Resumptions:
         if live := self._live.get(upload_id):
             await live.let_go(ResumptionTerminated())
         # Who has it in another process sees that it is gone, and removes it.
-        part = self._media.wav_part(row.user_id, row.id)
+        part = self._media.directory.wav_part(row.user_id, row.id)
         deadline = time.monotonic() + PATIENCE
         while not await asyncio.to_thread(part.remove):
             if time.monotonic() > deadline:
@@ -220,13 +220,13 @@ class Resumptions:
     async def tend(self) -> None:
         """Ends what has expired, and completes what all has come of and nobody else completes. To
         be called every half a minute."""
-        await asyncio.to_thread(self._media.check_mounted)
+        await asyncio.to_thread(self._media.directory.check_mounted)
         for row in await self._uploads.expire():
             self._metrics.resumable("expired")
             if live := self._live.get(row.id):
                 await live.let_go(end_of(row) or ResumptionGone())
             # If another process has it, that one removes it.
-            await asyncio.to_thread(self._media.wav_part(row.user_id, row.id).remove)
+            await asyncio.to_thread(self._media.directory.wav_part(row.user_id, row.id).remove)
         # By itself: whoever is interrupted while it opens one would leave a lock behind.
         await asyncio.shield(self._spawn(self._completion.attempt_all()))
 
@@ -250,8 +250,8 @@ class Resumptions:
     async def _start(self, upload_id: uuid.UUID, patience: float) -> Resumption:
         row = await self._uploads.find(upload_id)
         _check_open(row)
-        await asyncio.to_thread(self._media.check_mounted)
-        part = self._media.wav_part(row.user_id, row.id)
+        await asyncio.to_thread(self._media.directory.check_mounted)
+        part = self._media.directory.wav_part(row.user_id, row.id)
         await self._claim(part, patience)
         try:
             # What was so before need not be so any more.

@@ -39,7 +39,7 @@ class Strays:
 
     async def find(self, user_id: uuid.UUID | None = None) -> AsyncIterator[WavPart]:
         """All of them, in one library or in all."""
-        parts = self._media.wav_parts(user_id)
+        parts = self._media.directory.wav_parts(user_id)
         while batch := await asyncio.to_thread(_next, parts):
             rows = await self._uploads.among([part.upload_id for part in batch])
             for part in batch:
@@ -49,7 +49,7 @@ class Strays:
 
     async def remove(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> bool:
         """Removes one; False if somebody has it in hand."""
-        return await asyncio.to_thread(self._media.wav_part(user_id, upload_id).remove)
+        return await asyncio.to_thread(self._media.directory.wav_part(user_id, upload_id).remove)
 
     async def end_all(self, user_id: uuid.UUID) -> None:
         """Terminates the uploads into a library, and by its user, and removes what is in it.
@@ -69,7 +69,7 @@ class Strays:
             await asyncio.sleep(_PAUSE)
 
     def _removed(self, user_id: uuid.UUID) -> bool:
-        in_hand = [part for part in self._media.wav_parts(user_id) if not part.remove()]
+        in_hand = [part for part in self._media.directory.wav_parts(user_id) if not part.remove()]
         return not in_hand
 
 

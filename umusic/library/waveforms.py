@@ -14,8 +14,7 @@ from typing import Any
 from umusic.audio import waveform
 from umusic.audio.waveform import Peaks
 from umusic.errors import Draining
-from umusic.library.derived import Derived
-from umusic.library.media import Media
+from umusic.library.media import Derived, Media
 from umusic.library.models import Record
 from umusic.metrics import Metrics
 from umusic.waveform_errors import TooManyWaveforms, WaveformPending
@@ -55,7 +54,7 @@ class Waveforms:
         return len(self._makings)
 
     async def peaks(self, record: Record) -> str:
-        """The file of a record's peaks (JSON), as a path relative to the media directory.
+        """The file of a record's peaks (JSON), as a path in the store.
 
         Raises:
             RecordUnknown, RecordDamaged: the MP3 is not there, or is no MP3.
@@ -63,7 +62,7 @@ class Waveforms:
             TooManyWaveforms, WaveformFailed, Draining, NoSpace, MediaAway: not now.
         """
         await self._have(record, _PEAKS, lambda kept: self._make_peaks(record, kept))
-        return self._derived(record).path_in_root(_PEAKS)
+        return self._derived(record).path(_PEAKS)
 
     async def picture(self, record: Record, width: int, height: int) -> str:
         """The file of a record's picture (PNG) of so many pixels, likewise. Raises the same."""
@@ -73,7 +72,7 @@ class Waveforms:
             await self._make_picture(record, kept, name, (width, height))
 
         await self._have(record, name, make)
-        return self._derived(record).path_in_root(name)
+        return self._derived(record).path(name)
 
     def drain(self) -> None:
         """Makes no new ones any more."""
@@ -92,7 +91,7 @@ class Waveforms:
     ) -> None:
         """Waits until it is there, but not for long."""
         kept = self._derived(record)
-        if await asyncio.to_thread(kept.holds, name):
+        if await kept.holds(name):
             return
         if (record.id, name) not in self._makings and len(self._makings) >= MAX_MAKINGS:
             raise TooManyWaveforms
@@ -122,30 +121,30 @@ class Waveforms:
     async def _make_peaks(self, record: Record, kept: Derived) -> None:
         async with self._helpers:
             with self._metrics.outlining("peaks"):
-                await asyncio.to_thread(self._media.check_mounted)
-                with await asyncio.to_thread(kept.source) as mp3:
+                await asyncio.to_thread(self._media.directory.check_mounted)
+                async with kept.source() as mp3:
                     peaks = await waveform.measure(
                         self.ffmpeg,
                         mp3.fileno(),
                         samples=record.samples,
                         sample_rate=record.sample_rate,
                     )
-                await asyncio.to_thread(lambda: kept.keep(_PEAKS, peaks.to_json()))
+                await kept.keep(_PEAKS, await asyncio.to_thread(peaks.to_json))
 
     async def _make_picture(
         self, record: Record, kept: Derived, name: str, size: tuple[int, int]
     ) -> None:
-        peaks = await asyncio.to_thread(_kept_peaks, kept)
+        peaks = await _kept_peaks(kept)
         while peaks is None:
             making = self._making((record.id, _PEAKS), lambda: self._make_peaks(record, kept))
             await asyncio.wait([making])
             _result(making)
-            peaks = await asyncio.to_thread(_kept_peaks, kept)
+            peaks = await _kept_peaks(kept)
         async with self._pens:
             with self._metrics.outlining("picture"):
                 png = await asyncio.to_thread(waveform.draw, peaks, *size)
-                await asyncio.to_thread(kept.keep, name, png)
-                await asyncio.to_thread(kept.trim, _PICTURE, KEPT_SIZES)
+                await kept.keep(name, png)
+                await kept.trim(_PICTURE, KEPT_SIZES)
 
     def _derived(self, record: Record) -> Derived:
         return self._media.derived(record.user_id, record.id)
@@ -158,10 +157,10 @@ def _result(making: "asyncio.Task[None]") -> None:
     making.result()
 
 
-def _kept_peaks(kept: Derived) -> Peaks | None:
-    text = kept.read(_PEAKS)
+async def _kept_peaks(kept: Derived) -> Peaks | None:
+    text = await kept.read(_PEAKS)
     try:
-        return None if text is None else Peaks.from_json(text)
+        return None if text is None else await asyncio.to_thread(Peaks.from_json, text)
     except ValueError:
         log.warning("peaks that cannot be read are made again")
         return None

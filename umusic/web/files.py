@@ -1,16 +1,19 @@
 """Sending files of the library: umusic itself, by Tornado's StaticFileHandler, or nginx, told so by
 X-Accel-Redirect. Which file it is is for the subclasses to say."""
 
+import contextlib
+import datetime
 import email.utils
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 from tornado.httputil import format_timestamp
-from tornado.web import HTTPError, StaticFileHandler
+from tornado.iostream import StreamClosedError
+from tornado.web import StaticFileHandler
 
 from umusic.errors import PreconditionFailed, RangeUnsatisfiable, RecordUnknown
-from umusic.library.media import Media
+from umusic.library.media import Found, Media
 from umusic.library.models import Record
 from umusic.library.records import Records
 from umusic.web.base import BaseHandler
@@ -19,29 +22,47 @@ from umusic.web.links import record_named
 
 
 class FileHandler(BaseHandler, StaticFileHandler):
-    """GET and HEAD of what is kept of a record. Subclasses override `locate`, and `tell_missing` if
-    it matters."""
+    """GET and HEAD of what is kept of a record. Subclasses override `locate`, and what else
+    matters."""
 
     #: What the file is.
     media_type = "application/octet-stream"
+    #: Whether nginx may fetch it from a store that is elsewhere.
+    relayed = False
 
     def initialize(  # type: ignore[override]
         self, records: Records, media: Media, x_accel_prefix: str | None, **common: Any
     ) -> None:
         """Takes what sending files needs, and what every handler does."""
         BaseHandler.initialize(self, **common)
-        StaticFileHandler.initialize(self, str(media.root))
+        StaticFileHandler.initialize(self, "")
         self.media = media
         self._records = records
         self._x_accel_prefix = x_accel_prefix
+        self._found = Found(0, 0)
+        self._span: tuple[int, int] | None = None
 
     async def locate(self, record: Record) -> str:
         """Where the file is, as the library tells it; may set headers."""
         raise NotImplementedError
 
+    async def look(self, path: str) -> Found | None:
+        """Looks at the file; None if there is none."""
+        return await self.media.find(path)
+
     async def tell_missing(self) -> NoReturn:
         """The file is not there: raises what is to be told."""
         raise RecordUnknown
+
+    @property
+    def sent_by_nginx(self) -> bool:
+        """Whether nginx sends it. Where the store is elsewhere it is told an address that nobody
+        else is to know."""
+        if self._x_accel_prefix is None:
+            return False
+        if not self.media.is_remote:
+            return True
+        return self.relayed and self.from_proxy
 
     async def find_record(self) -> Record:
         """The record that the query names. Raises RecordUnknown."""
@@ -57,26 +78,47 @@ class FileHandler(BaseHandler, StaticFileHandler):
     async def get(self, path: str, include_body: bool = True) -> None:
         """Sends the file, or the range of it that was asked for."""
         # Looked at before nginx is sent there: its own 404 would keep our Content-Disposition.
-        if not (self.media.root / path).is_file():
+        found = await self.look(path)
+        if found is None:
             await self.tell_missing()
-        if self._x_accel_prefix is not None:
-            self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix + path))
+        self._found = found
+        if self.sent_by_nginx:
+            await self._redirect(path)
             return
-        try:
-            await super().get(path, include_body)
-        except (FileNotFoundError, HTTPError):
-            await self.tell_missing()
+        await super().get(path, include_body)
         if self.get_status() == status_of(RangeUnsatisfiable):
             self.clear_header("Content-Disposition")
             self.write_problem(RangeUnsatisfiable())
+        elif self._span is not None:
+            with contextlib.suppress(StreamClosedError):
+                async for data in self.media.read(path, *self._span):
+                    self.write(data)
+                    await self.flush()
+
+    async def _redirect(self, path: str) -> None:
+        """Has nginx send it. Of a file that is here nginx sees itself what is asked of it."""
+        assert self._x_accel_prefix is not None
+        if self.media.is_remote:
+            self.modified = self.get_modified_time()
+            self.set_headers()
+            if self.should_return_304():
+                self.set_status(304)
+                return
+            # What a range that lies outside is told.
+            self.set_header("Content-Range", f"bytes */{self._found.size}")
+        internal = await self.media.internal_path(path)
+        self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix) + internal)
 
     def set_headers(self) -> None:
         """Called once the file has been looked at and before its ranges are."""
         super().set_headers()
         self._check_preconditions()
         condition = self.request.headers.get("If-Range")
-        if condition is not None and condition not in (self.compute_etag(), self._last_modified()):
+        known = (self.compute_etag(), format_timestamp(self._found.modified))
+        if condition is not None and condition not in known:
             self.request.headers.pop("Range", None)
+            if self.sent_by_nginx:
+                self.set_header("Accept-Ranges", "none")
 
     def _check_preconditions(self) -> None:
         """If-Match and If-Unmodified-Since (RFC 9110, 13.1), which StaticFileHandler leaves out."""
@@ -87,17 +129,41 @@ class FileHandler(BaseHandler, StaticFileHandler):
                 raise PreconditionFailed
             return
         since = self.request.headers.get("If-Unmodified-Since")
-        if since is not None and self.modified is not None:
+        if since is not None:
             date = email.utils.parsedate_tz(since)
-            if date and email.utils.mktime_tz(date) < self.modified.timestamp():
+            if date and email.utils.mktime_tz(date) < self._found.modified:
                 raise PreconditionFailed
 
     def compute_etag(self) -> str | None:
         """As nginx makes it, of modification time and size, so that both ways agree."""
-        if self._x_accel_prefix is not None:
+        if self.sent_by_nginx and not self.media.is_remote:
             return None
-        found = Path(self.absolute_path or "").stat()
-        return f'"{int(found.st_mtime):x}-{found.st_size:x}"'
+        return f'"{self._found.modified:x}-{self._found.size:x}"'
+
+    # What StaticFileHandler asks of the file system.
+
+    def parse_url_path(self, url_path: str) -> str:
+        return url_path
+
+    @classmethod
+    def get_absolute_path(cls, root: str, path: str) -> str:
+        return path
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        return absolute_path
+
+    def get_modified_time(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self._found.modified, datetime.UTC)
+
+    def get_content_size(self) -> int:
+        return self._found.size
+
+    def get_content(  # type: ignore[override]
+        self, abspath: str, start: int | None = None, end: int | None = None
+    ) -> Iterable[bytes]:
+        """Nothing yet: what is to be sent is read without holding up the others."""
+        self._span = (start or 0, self._found.size if end is None else end)
+        return ()
 
     def get_cache_time(self, path: str, modified: object, mime_type: str) -> int:
         """Nothing that a parameter `v` of the query could change."""
@@ -105,6 +171,3 @@ class FileHandler(BaseHandler, StaticFileHandler):
 
     def get_content_type(self) -> str:
         return self.media_type
-
-    def _last_modified(self) -> str:
-        return format_timestamp(Path(self.absolute_path or "").stat().st_mtime)

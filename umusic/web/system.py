@@ -1,9 +1,8 @@
 """/healthz, /readyz, /metrics, /problems/…, and what is answered where there is nothing."""
 
-import asyncio
 from typing import Any
 
-from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError, Unavailable
+from umusic.errors import Draining, MethodUnknown, PathUnknown, UmusicError
 from umusic.library.database import Database
 from umusic.library.media import Media
 from umusic.metrics import CONTENT_TYPE
@@ -38,10 +37,7 @@ class ReadyHandler(BaseHandler):
         if self.lifecycle.draining:
             raise Draining
         await self._database.ping()
-        try:
-            await asyncio.to_thread(self._media.check_writable)
-        except OSError as exc:
-            raise Unavailable("The media directory cannot be written to.") from exc
+        await self._media.check_ready()
         self.reply(200, Health(status="ready"))
 
     head = get

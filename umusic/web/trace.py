@@ -47,7 +47,9 @@ class TracedHandler(RequestHandler):
     def initialize(self, metrics: Metrics, proxies: TrustedProxies) -> None:
         """Takes where to count, and whose ids are taken over."""
         self.metrics = metrics
-        self.request_id = request_id_of(self.request, proxies)
+        #: Whether a trusted proxy sent the request.
+        self.from_proxy = proxies.sent(self.request)
+        self.request_id = request_id_of(self.request, self.from_proxy)
         self.set_header(REQUEST_ID, self.request_id)
         self._bytes_in = 0
         self._logged = False
@@ -117,9 +119,9 @@ def traced(
     return call
 
 
-def request_id_of(request: HTTPServerRequest, proxies: TrustedProxies) -> str:
+def request_id_of(request: HTTPServerRequest, from_proxy: bool) -> str:
     """The id that a trusted proxy gave the request, or else a new one."""
     told = request.headers.get(REQUEST_ID, "")
-    if _SANE_ID.fullmatch(told) and proxies.sent(request):
+    if from_proxy and _SANE_ID.fullmatch(told):
         return told
     return uuid.uuid4().hex

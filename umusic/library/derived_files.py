@@ -1,9 +1,7 @@
-"""What is made of an MP3 when somebody asks for it, and can be made again:
-`<user>/<record>.waveform/<name>`, and `<user>/.<record>.<number>.new` while it is being written.
+"""What is made of an MP3, in a directory: `<user>/<record>.waveform/<name>`, and
+`<user>/.<record>.<number>.new` while it is being written.
 
-All of it blocks and belongs on a thread. It goes with its MP3. Who removes one removes the MP3
-first, then what was made of it; who makes something publishes it first, and then looks whether the
-MP3 is still there. So whichever comes last removes it.
+All of it blocks and belongs on a thread. When it is removed is said in `media.Derived`.
 """
 
 import contextlib
@@ -20,7 +18,8 @@ from umusic.library.files import as_uuid, writing
 
 log = logging.getLogger(__name__)
 
-_SUFFIX = ".waveform"
+#: What the directory of a record has after its id.
+SUFFIX = ".waveform"
 _NEW = ".new"
 
 
@@ -28,22 +27,17 @@ def record_of(name: str) -> uuid.UUID | None:
     """The record to which a name in a user's directory belongs, if it is one of these."""
     if name.endswith(_NEW):
         return as_uuid(name.removeprefix(".").partition(".")[0])
-    return as_uuid(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
+    return as_uuid(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
 
 
-class Derived:
+class DerivedFiles:
     """What has been made of one record's MP3, by name. `root` is the media directory."""
 
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
-        self._root = root
         self._record_id = record_id
         self._library = root / str(user_id)
         self._mp3 = self._library / f"{record_id}.mp3"
-        self._directory = self._library / f"{record_id}{_SUFFIX}"
-
-    def path_in_root(self, name: str) -> str:
-        """Where it lies, or would, as a path relative to the root."""
-        return str((self._directory / name).relative_to(self._root))
+        self._directory = self._library / f"{record_id}{SUFFIX}"
 
     def holds(self, name: str) -> bool:
         """Whether it has been made."""

@@ -1,0 +1,303 @@
+"""The store that is an S3 bucket: `s3://bucket/prefix/<user>/<record>.mp3`.
+
+The contract is that of `media`. A mark is a claim in the database (`claims`), which a lease goes
+with. MP3s are encoded into a directory of this machine, as with `disk`, and published from there.
+"""
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from umusic.errors import MediaAway, RecordUnknown, StartError, Unavailable
+from umusic.library import media
+from umusic.library.claims import Claims, Held
+from umusic.library.derived_files import SUFFIX
+from umusic.library.derived_objects import DerivedObjects
+from umusic.library.directory import Directory
+from umusic.library.disk import Disk
+from umusic.library.files import as_uuid
+from umusic.library.lost_and_found import LostObjects
+from umusic.library.media import Found, Stored
+from umusic.library.objects import Objects
+from umusic.library.record_file import PartFile
+
+log = logging.getLogger(__name__)
+
+_MP3 = ".mp3"
+
+
+class Bucket(media.Media):
+    """The store of the objects, whose unpublished files are in a directory of this machine."""
+
+    is_remote = True
+
+    def __init__(self, directory: Directory, objects: Objects, claims: Claims) -> None:
+        super().__init__(directory)
+        self.name = objects.url
+        self.objects = objects
+        self.claims = claims
+        self.lost_and_found = LostObjects(objects)
+        self._local = Disk(directory)
+
+    async def prepare(self) -> None:
+        await self._local.prepare()
+        await self.check_present()
+        probe = f".probe-{uuid.uuid4()}"
+        try:
+            await self.objects.put(probe, b"", "text/plain")
+            await self.objects.delete(probe)
+        except (MediaAway, FileNotFoundError) as exc:
+            raise StartError(
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to ({_said(exc)}). Grant the key "
+                "PutObject, GetObject, DeleteObject, ListBucket, ListBucketMultipartUploads and "
+                "AbortMultipartUpload."
+            ) from exc
+
+    async def check_present(self) -> None:
+        try:
+            await self._look()
+        except (MediaAway, FileNotFoundError) as exc:
+            raise StartError(
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached ({_said(exc)}). See that there "
+                "is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys are "
+                "right."
+            ) from exc
+
+    async def check_ready(self) -> None:
+        await self._local.check_ready()
+        await self._look()
+
+    async def create(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Part":
+        return Part(self, user_id, record_id, await self._local.part_file(user_id, record_id))
+
+    def doomed(self, user_id: uuid.UUID, record_ids: Sequence[uuid.UUID]) -> "Doomed":
+        return Doomed(self, user_id)
+
+    async def size(self, user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
+        found = await self.objects.head(self.path(user_id, record_id))
+        return found.size if found else None
+
+    async def measure(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Stored | None:
+        key = self.path(user_id, record_id)
+        found = await self.objects.head(key)
+        if found is None:
+            return None
+        digest = hashlib.sha256()
+        try:
+            async for data in self.objects.read(key, 0, found.size):
+                await asyncio.to_thread(digest.update, data)
+        except FileNotFoundError:
+            return None
+        return Stored(found.size, digest.digest())
+
+    async def settled(self) -> AsyncIterator[tuple[uuid.UUID, uuid.UUID]]:
+        async for found in self.objects.list():
+            if named := _record_of(found.key):
+                yield named
+
+    async def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
+        if await self.claims.among([record_id]):
+            return False
+        return await self.objects.head(self.path(user_id, record_id)) is not None
+
+    async def leftovers(self, user_id: uuid.UUID | None = None) -> AsyncIterator[media.Leftover]:
+        async for local in self._local.leftovers(user_id):
+            yield local
+        async for user, record in self.claims.run_out(user_id):
+            yield self.leftover(user, record)
+        seen = set()
+        async for key, _ in self.objects.unfinished(f"{user_id}/" if user_id else ""):
+            named = _record_of(key)
+            if named and named not in seen:
+                seen.add(named)
+                if not await self.claims.among([named[1]]):
+                    yield self.leftover(*named)
+
+    def leftover(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Leftover":
+        return Leftover(self, user_id, record_id)
+
+    def derived(self, user_id: uuid.UUID, record_id: uuid.UUID) -> DerivedObjects:
+        return DerivedObjects(self.objects, self.directory, user_id, record_id)
+
+    async def drop_orphans(self, user_id: uuid.UUID | None = None, *, thorough: bool) -> None:
+        if user_id is None and not thorough:
+            return  # it lists all objects
+        async for found in self.objects.list(str(user_id) if user_id else ""):
+            user, _, rest = found.key.partition("/")
+            record = as_uuid(rest.partition(SUFFIX)[0])
+            if record and as_uuid(user) and rest.startswith(f"{record}{SUFFIX}/"):
+                mp3 = await self.objects.head(f"{user}/{record}{_MP3}")
+                if mp3 is None:
+                    await self.objects.delete(found.key)
+
+    async def find(self, path: str) -> Found | None:
+        found = await self.objects.head(path)
+        return Found(found.size, int(found.modified.timestamp())) if found else None
+
+    async def read(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        try:
+            async for data in self.objects.read(path, start, end):
+                yield data
+        except FileNotFoundError as exc:
+            raise RecordUnknown from exc
+
+    async def internal_path(self, path: str) -> str:
+        """`<scheme>/<host>/<path>?<query>` of a presigned URL, as nginx/s3/ takes it apart."""
+        parts = urlsplit(await self.objects.signed_url(path))
+        return f"{parts.scheme}/{parts.netloc}{parts.path}?{parts.query}"
+
+    async def remove(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        """Removes all that there is of a record, or is about to be."""
+        await self.abort_unfinished(user_id, record_id)
+        await self.objects.delete(self.path(user_id, record_id))
+        await self.derived(user_id, record_id).discard()
+
+    async def abort_unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        """Ends multipart uploads of a record's file."""
+        async for unfinished, upload in self.objects.unfinished(self.path(user_id, record_id)):
+            await self.objects.abort(unfinished, upload)
+
+    async def _look(self) -> None:
+        """Asks for what is not there."""
+        async for _ in self.objects.list(str(uuid.UUID(int=0))):
+            return
+
+
+class Part(media.Part):
+    """An MP3 on its way: a `.part` in the directory of this machine, then an object."""
+
+    def __init__(
+        self, bucket: Bucket, user_id: uuid.UUID, record_id: uuid.UUID, file: PartFile
+    ) -> None:
+        self.path = file.path
+        self._bucket = bucket
+        self._user_id = user_id
+        self._record_id = record_id
+        self._file = file
+        self._held: Held | None = None
+
+    async def publish(self, modified: int) -> Stored:
+        stored = await asyncio.to_thread(self._file.measure)
+        self._held = await self._bucket.claims.take(self._user_id, self._record_id)
+        key = self._bucket.path(self._user_id, self._record_id)
+        await self._bucket.objects.put(key, self.path, "audio/mpeg")
+        return stored
+
+    async def settle_in(self, session: AsyncSession) -> None:
+        assert self._held is not None
+        await self._held.end_in(session)
+
+    async def settle(self) -> None:
+        await self.release()
+
+    async def discard(self) -> None:
+        held, self._held = self._held, None
+        try:
+            await asyncio.to_thread(self._file.discard)
+        finally:
+            if held is not None:
+                await _remove(self._bucket, held)
+
+    async def release(self) -> None:
+        if self._held is not None:
+            self._held.release()
+        try:
+            await asyncio.to_thread(self._file.discard)
+        except OSError:
+            log.exception("a .part could not be removed; the next sweep will")
+
+
+class Doomed(media.Doomed):
+    """Objects of one user that are to be removed. Their claims begin in the transaction in which
+    the rows are deleted."""
+
+    def __init__(self, bucket: Bucket, user_id: uuid.UUID) -> None:
+        self._bucket = bucket
+        self._user_id = user_id
+        self._held: Held | None = None
+
+    async def mark(self) -> bool:
+        return True
+
+    async def mark_in(self, session: AsyncSession, record_ids: Collection[uuid.UUID]) -> None:
+        self._held = self._bucket.claims.on(self._user_id, record_ids)
+        await self._held.take(session)
+
+    async def unmark(self) -> None:
+        """There are no claims."""
+
+    async def discard(self) -> None:
+        if self._held is not None:
+            self._held.renew()
+            await _remove(self._bucket, self._held)
+
+    async def release(self) -> None:
+        """If there are claims they run out."""
+
+
+class Leftover(media.Leftover):
+    """A claim that has run out, or a multipart upload without one."""
+
+    def __init__(self, bucket: Bucket, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+        self.user_id = user_id
+        self.record_id = record_id
+        self._bucket = bucket
+        self._held: Held | None = None
+
+    async def claim(self) -> bool:
+        self._held = await self._bucket.claims.seize(self.user_id, self.record_id)
+        return self._held is not None
+
+    async def exists(self) -> bool:
+        return bool(await self._bucket.claims.among([self.record_id]))
+
+    async def is_published(self) -> bool:
+        return True
+
+    async def settle(self) -> None:
+        assert self._held is not None
+        await self._bucket.abort_unfinished(self.user_id, self.record_id)
+        await self._held.drop()
+
+    async def discard(self) -> None:
+        assert self._held is not None
+        held, self._held = self._held, None
+        await _remove(self._bucket, held)
+
+    async def release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.give_back()
+
+
+async def _remove(bucket: Bucket, held: Held) -> None:
+    """Removes all that is claimed; what cannot be removed a sweep will, once the claim has run
+    out."""
+    try:
+        for record_id in held.record_ids:
+            await bucket.remove(held.user_id, record_id)
+        await held.drop()
+    except Unavailable:
+        log.exception("a file could not be removed; a sweep will")
+    finally:
+        held.release()
+
+
+def _record_of(key: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """The user and the record whose MP3 an object is."""
+    user, _, name = key.partition("/")
+    user_id, record_id = as_uuid(user), as_uuid(name.removesuffix(_MP3))
+    if user_id and record_id and key == f"{user_id}/{record_id}{_MP3}":
+        return user_id, record_id
+    return None
+
+
+def _said(exc: BaseException) -> str:
+    """What the store says, without what obstore adds for those who mend it."""
+    said = str(exc.__cause__ or exc).partition("\n")[0]
+    return said[:300]

@@ -1,0 +1,248 @@
+"""Objects below a prefix of an S3 bucket: what umusic asks of it, and its errors as ours.
+
+The bytes go by obstore. It cannot list multipart uploads that nobody has completed; botocore can.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+import obstore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from umusic.errors import MediaAway
+
+log = logging.getLogger(__name__)
+
+#: Bytes of a part of a multipart upload, parts of one that are under way at once, and uploads that
+#: are: the memory that publishing takes is their product. S3 has parts of 5 MiB or more, and 10,000
+#: at most.
+_PART_BYTES = 8 * 2**20
+_PARTS = 2
+_PUTS = 8
+#: Requests of other kinds under way at once.
+_REQUESTS = 32
+#: Bytes that are read at once, and read ahead. A sender that waits is told nothing meanwhile, and a
+#: store does not keep a slow reader's connection for ever.
+_READ_BYTES = 2**20
+#: How long a presigned URL may be used: to begin with what it names.
+_SIGNED = datetime.timedelta(minutes=5)
+#: A gateway that restarts is waited for.
+_CLIENT: Any = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
+_RETRIES: Any = {
+    "max_retries": 12,
+    "retry_timeout": datetime.timedelta(seconds=20),
+    "backoff": {
+        "init_backoff": datetime.timedelta(milliseconds=100),
+        "max_backoff": datetime.timedelta(seconds=2),
+        "base": 2,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """How S3 is reached: `endpoint` is a URL, None for AWS; without keys the credentials are those
+    of the instance."""
+
+    region: str
+    endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """An object that is there: its key below the prefix, its size in bytes, and when it came."""
+
+    key: str
+    size: int
+    modified: datetime.datetime
+
+
+class Objects:
+    """The objects at `s3://bucket/prefix`. Keys are relative to the prefix.
+
+    All methods raise MediaAway if the store does not do what it is asked.
+    """
+
+    def __init__(self, url: str, access: S3Access) -> None:
+        parts = urlsplit(url)
+        self.url = url.rstrip("/")
+        #: What nobody else's is called.
+        self.name = f"{access.endpoint or 'aws'} {self.url}"
+        self._bucket = parts.netloc
+        self._prefix = parts.path.strip("/")
+        config: Any = {"region": access.region}
+        if access.endpoint is not None:
+            config["endpoint"] = access.endpoint
+        if access.access_key is not None:
+            config["access_key_id"] = access.access_key
+            config["secret_access_key"] = access.secret_key
+        client: Any = {**_CLIENT, "allow_http": (access.endpoint or "").startswith("http://")}
+        self._store = S3Store(
+            self._bucket,
+            prefix=self._prefix or None,
+            config=config,
+            client_options=client,
+            retry_config=_RETRIES,
+        )
+        self._access = access
+        self._client: Any = None
+        self._puts = asyncio.Semaphore(_PUTS)
+        self._requests = asyncio.Semaphore(_REQUESTS)
+
+    async def put(self, key: str, data: Path | bytes, media_type: str) -> None:
+        """Makes an object, whole or not at all; in several parts if it is large."""
+        async with self._puts:
+            with _asking():
+                await obstore.put_async(
+                    self._store,
+                    key,
+                    data,
+                    attributes={"Content-Type": media_type},
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=_PARTS,
+                )
+
+    async def head(self, key: str) -> ObjectMeta | None:
+        """Looks at an object; None if there is none."""
+        async with self._requests:
+            try:
+                with _asking():
+                    return _meta(await obstore.head_async(self._store, key))
+            except FileNotFoundError:
+                return None
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of an object from `start` to before `end`, in pieces. Raises FileNotFoundError
+        if there is no such object."""
+
+        def fetch(at: int) -> "asyncio.Future[bytes]":
+            return asyncio.ensure_future(self._range(key, at, min(at + _READ_BYTES, end)))
+
+        ahead = fetch(start) if start < end else None
+        try:
+            while ahead is not None:
+                data = await ahead
+                start += len(data)
+                ahead = fetch(start) if start < end else None
+                yield data
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectMeta]:
+        """All objects, or those of a directory, page by page."""
+        with _asking():
+            async for page in obstore.list(self._store, prefix or None, chunk_size=1000):
+                for found in page:
+                    yield _meta(found)
+
+    async def delete(self, *keys: str) -> None:
+        """Removes objects. That one is not there is no trouble."""
+        async with self._requests:
+            with _asking(), contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, list(keys))
+
+    async def move(self, key: str, to: str) -> None:
+        """Gives an object another key, which no other may have. Raises FileNotFoundError."""
+        async with self._requests:
+            with _asking():
+                await obstore.copy_async(self._store, key, to)
+                await obstore.delete_async(self._store, key)
+
+    async def signed_url(self, key: str) -> str:
+        """A URL for GET that needs no credentials, for a few minutes."""
+        with _asking():
+            return str(await obstore.sign_async(self._store, "GET", key, _SIGNED))
+
+    async def unfinished(self, prefix: str = "") -> AsyncIterator[tuple[str, str]]:
+        """The multipart uploads that are under way, or that nobody will complete: key and id."""
+        below = f"{self._prefix}/" if self._prefix else ""
+        pages = await asyncio.to_thread(self._pages, below + prefix)
+        while page := await asyncio.to_thread(self._ask, next, pages, None):
+            for upload in page.get("Uploads", ()):
+                yield upload["Key"].removeprefix(below), upload["UploadId"]
+
+    async def abort(self, key: str, upload: str) -> None:
+        """Removes what has come of a multipart upload. That it is gone is no trouble."""
+        whole = f"{self._prefix}/{key}" if self._prefix else key
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(
+                self._ask,
+                self._multiparts().abort_multipart_upload,
+                Bucket=self._bucket,
+                Key=whole,
+                UploadId=upload,
+            )
+
+    async def _range(self, key: str, start: int, end: int) -> bytes:
+        async with self._requests:
+            with _asking():
+                found = await obstore.get_range_async(self._store, key, start=start, end=end)
+        if not found:
+            raise MediaAway from EOFError(f"{key} ends at {start}")
+        return bytes(found)
+
+    def _pages(self, prefix: str) -> Iterator[Any]:
+        paginator = self._multiparts().get_paginator("list_multipart_uploads")
+        return iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix))
+
+    def _multiparts(self) -> Any:
+        """The other client: it is made when it is first needed, which takes a while."""
+        if self._client is None:
+            access = self._access
+            self._client = botocore.session.get_session().create_client(
+                "s3",
+                region_name=access.region,
+                endpoint_url=access.endpoint,
+                aws_access_key_id=access.access_key,
+                aws_secret_access_key=access.secret_key,
+                config=Config(
+                    connect_timeout=3,
+                    read_timeout=30,
+                    retries={"total_max_attempts": 4},
+                    s3={"addressing_style": "path"},
+                ),
+            )
+        return self._client
+
+    @staticmethod
+    def _ask(call: Any, *args: Any, **named: Any) -> Any:
+        try:
+            return call(*args, **named)
+        except ClientError as exc:
+            if exc.response.get("Error", {}).get("Code") in ("NoSuchUpload", "NoSuchKey"):
+                raise FileNotFoundError from exc
+            raise MediaAway from exc
+        except BotoCoreError as exc:
+            raise MediaAway from exc
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Turns what obstore says into MediaAway; that there is nothing stays FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        # Of a bucket it is said in the same way.
+        if "NoSuchBucket" in str(exc):
+            raise MediaAway from exc
+        raise
+    except (BaseError, OSError) as exc:
+        raise MediaAway from exc
+
+
+def _meta(found: Any) -> ObjectMeta:
+    return ObjectMeta(found["path"], found["size"], found["last_modified"])
