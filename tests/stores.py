@@ -1,5 +1,5 @@
-"""The store of the tests: a directory, or with `--store=s3` a prefix of its own in a bucket of a real
-S3 (`tests/ceph`), and what is kept in it, seen past umusic."""
+"""The store of the tests: a directory, or with `--store=s3` a prefix of its own in a bucket of a
+real S3 (`tests/ceph`), and what is kept in it, seen past umusic."""
 
 import os
 import uuid
