@@ -39,6 +39,7 @@ class Bucket(media.Media):
     def __init__(self, directory: Directory, objects: Objects, claims: Claims) -> None:
         super().__init__(directory)
         self.name = objects.url
+        self.site = directory.site()
         self.objects = objects
         self.claims = claims
         self.lost_and_found = LostObjects(objects)

@@ -56,6 +56,8 @@ class Completion:
         due, wait = self._retries.get(row.id, (0.0, _RETRY_SECONDS[0]))
         if time.monotonic() < due or row.pending_from is not None:
             return
+        if self._uploads.is_elsewhere(row):
+            return
         part = self._media.directory.wav_part(row.user_id, row.id)
         try:
             if await asyncio.to_thread(part.present_size) != row.length:

@@ -68,6 +68,21 @@ class Directory:
             link.unlink(missing_ok=True)
             probe.unlink()
 
+    def site(self) -> uuid.UUID | None:
+        """The name of the directory among those of other processes, which it keeps. None if it is
+        not there, or cannot be written to."""
+        file = self.root / ".site"
+        new = self.root / f".site-{uuid.uuid4()}"
+        with contextlib.suppress(OSError, ValueError):
+            if not file.exists():
+                new.write_text(str(uuid.uuid4()))
+                # Of several that try, one comes first.
+                with contextlib.suppress(FileExistsError):
+                    file.hardlink_to(new)
+                new.unlink()
+            return uuid.UUID(file.read_text())
+        return None
+
     def wav_part(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> WavPart:
         """The part-file of a resumable upload, which may or may not be there."""
         return WavPart(self.root, user_id, upload_id)

@@ -207,6 +207,8 @@ class Media(abc.ABC):
     name: str
     #: Whether it is elsewhere, and knows only its own ETags and times.
     is_remote = False
+    #: Which directory has part-files of resumable uploads; None if that is the store itself.
+    site: uuid.UUID | None = None
     lost_and_found: LostAndFound
 
     def __init__(self, directory: Directory) -> None:

@@ -59,7 +59,8 @@ async def look(upload_id: uuid.UUID, uploads: Uploads, records: Records, media: 
             return await _done(row, row.record_id, records)
         await asyncio.to_thread(media.directory.check_mounted)
         part = media.directory.wav_part(row.user_id, row.id)
-        size = await asyncio.to_thread(part.durable_size)
+        elsewhere = uploads.is_elsewhere(row)
+        size = 0 if elsewhere else await asyncio.to_thread(part.durable_size)
         again = await uploads.find(upload_id)
         # Bytes that were cut off in between have never counted, and the file of one that has ended
         # in between may be gone.

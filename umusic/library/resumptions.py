@@ -257,9 +257,10 @@ class Resumptions:
             # What was so before need not be so any more.
             row = await self._uploads.find(upload_id)
             _check_open(row)
-            if row.pending_from is not None:
-                await asyncio.to_thread(part.cut, row.pending_from)
-            if row.pending_from is not None or row.wanted:
+            counting = 0 if self._uploads.is_elsewhere(row) else row.pending_from
+            if counting is not None:
+                await asyncio.to_thread(part.cut, counting)
+            if counting is not None or row.wanted or row.site != self._uploads.site:
                 await self._uploads.take(upload_id)
             order = Order(row.user_id, row.uploader_id, row.name, upload_id=row.id)
             size = max(row.length or 0, part.size)
@@ -303,10 +304,12 @@ class Resumptions:
                     row = rows.get(live.id)
                     if row is None or row.problem is not None:
                         self._spawn(live.let_go((row and end_of(row)) or ResumptionGone()))
+                        continue
+                    elsewhere = self._uploads.is_elsewhere(row)
                     # What is whole needs nobody else: to encode it anew would only take longer.
-                    elif row.wanted and not live.is_whole:
+                    if (row.wanted or elsewhere) and not live.is_whole:
                         self._spawn(live.let_go(ResumptionLocked()))
-                    else:
+                    elif not elsewhere:
                         await live.arrival.keep_alive(touch)
             except Unavailable:
                 pass  # those who need the database say so

@@ -1,8 +1,8 @@
 """Part-files of resumable uploads that no open upload has any more.
 
 An upload gets its row before its part-file, so a part-file without an open row is one that somebody
-was about to remove. What a user that this database does not know has is left alone, as in the
-sweep of records.
+was about to remove. So is one of which another directory has the part-file by now. What a user that
+this database does not know has is left alone, as in the sweep of records.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Strays:
             rows = await self._uploads.among([part.upload_id for part in batch])
             for part in batch:
                 row = rows.get(part.upload_id)
-                if row is None or not row.is_open:
+                if row is None or not row.is_open or self._uploads.is_elsewhere(row):
                     yield part
 
     async def remove(self, user_id: uuid.UUID, upload_id: uuid.UUID) -> bool:

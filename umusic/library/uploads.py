@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, and_, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from umusic.errors import QuotaExceeded, TokenUnknown, UmusicError, UserUnknown
@@ -20,6 +20,7 @@ from umusic.resumable_errors import (
     ResumptionExpired,
     ResumptionFailed,
     ResumptionGone,
+    ResumptionLocked,
     ResumptionTerminated,
     ResumptionUnknown,
 )
@@ -35,11 +36,20 @@ _EMPTY_EXPIRY = datetime.timedelta(hours=1)
 
 class Uploads:
     """The resumable uploads in the database. `expiry` is how long each is kept after its last
-    progress, and then for as long what became of it; without a byte it is an hour at most."""
+    progress, and then for as long what became of it; without a byte it is an hour at most. `site`
+    is the directory of this process's part-files, None if that is everybody's."""
 
-    def __init__(self, database: Database, expiry: datetime.timedelta) -> None:
+    def __init__(
+        self, database: Database, expiry: datetime.timedelta, site: uuid.UUID | None = None
+    ) -> None:
         self._database = database
         self.expiry = expiry
+        self.site = site
+
+    def is_elsewhere(self, row: ResumableUpload) -> bool:
+        """Whether the part-file that counts is in another directory: what is in this one does not.
+        Nobody here can read it, so whoever goes on here goes on from nothing."""
+        return self.site is not None and row.site not in (None, self.site)
 
     async def add(
         self, order: Order, length: int | None, told: str, *, quota: int | None
@@ -95,22 +105,26 @@ class Uploads:
             return await _reserved(session, user_id, but)
 
     async def set_length(self, upload_id: uuid.UUID, length: int) -> None:
-        """Says how many bytes it has in all."""
-        await self._change(upload_id, length=length)
+        """Says how many bytes it has in all. Raises ResumptionLocked as `suspect` does."""
+        await self._change_own(upload_id, length=length)
 
     async def suspect(self, upload_id: uuid.UUID, offset: int) -> None:
-        """Says that bytes from here on do not count before `trust` says so."""
+        """Says that bytes from here on do not count before `trust` says so.
+
+        Raises:
+            ResumptionLocked: its part-file is elsewhere by now.
+        """
         revision = ResumableUpload.revision + 1
-        await self._change(upload_id, pending_from=offset, revision=revision)
+        await self._change_own(upload_id, pending_from=offset, revision=revision)
 
     async def trust(self, upload_id: uuid.UUID, received: int) -> datetime.datetime:
         """Says that all of the part-file's bytes count, and that there was progress. Returns when
-        it expires now."""
+        it expires now. Raises what `suspect` does."""
         revision = ResumableUpload.revision + 1
         return await self._progress(upload_id, received, pending_from=None, revision=revision)
 
     async def touch(self, upload_id: uuid.UUID, received: int) -> datetime.datetime:
-        """Says that there was progress. Returns when it expires now."""
+        """Says that there was progress. Returns when it expires now. Raises what `suspect` does."""
         return await self._progress(upload_id, received)
 
     async def want(self, upload_id: uuid.UUID) -> None:
@@ -118,9 +132,11 @@ class Uploads:
         await self._change(upload_id, wanted=True)
 
     async def take(self, upload_id: uuid.UUID) -> None:
-        """Says that it is held by who wanted it, and that its part-file has been cut."""
+        """Says that it is held by who wanted it, and that its part-file, which is here, has been
+        cut."""
+        revision = ResumableUpload.revision + 1
         await self._change(
-            upload_id, wanted=False, pending_from=None, revision=ResumableUpload.revision + 1
+            upload_id, wanted=False, pending_from=None, revision=revision, site=self.site
         )
 
     async def end(self, upload_id: uuid.UUID, error: UmusicError) -> bool:
@@ -173,17 +189,26 @@ class Uploads:
         self, upload_id: uuid.UUID, received: int, **values: Any
     ) -> datetime.datetime:
         expires_at = self._due(_now(), received)
-        await self._change(upload_id, received=received, expires_at=expires_at, **values)
+        await self._change_own(upload_id, received=received, expires_at=expires_at, **values)
         return expires_at
 
     def _due(self, now: datetime.datetime, received: int) -> datetime.datetime:
         """When one that has come so far expires."""
         return now + (self.expiry if received else min(self.expiry, _EMPTY_EXPIRY))
 
-    async def _change(self, upload_id: uuid.UUID, **values: Any) -> None:
-        change = update(ResumableUpload).where(ResumableUpload.id == upload_id, _OPEN)
+    async def _change_own(self, upload_id: uuid.UUID, **values: Any) -> None:
+        here = true() if self.site is None else ResumableUpload.site == self.site
+        if not await self._change(upload_id, here, **values) and self.site is not None:
+            raise ResumptionLocked
+
+    async def _change(
+        self, upload_id: uuid.UUID, fits: ColumnElement[bool] = _OPEN, **values: Any
+    ) -> int:
+        change = update(ResumableUpload).where(ResumableUpload.id == upload_id, _OPEN, fits)
         async with self._database.transaction() as session:
-            await session.execute(change.values(**values))
+            done = await session.execute(change.values(**values))
+            assert isinstance(done, CursorResult)
+            return done.rowcount
 
     async def _end(self, fits: Any, error: UmusicError) -> int:
         values = {"problem": written(error), "expires_at": _now() + self.expiry}
