@@ -52,21 +52,21 @@ class Bucket(media.Media):
         try:
             await self.objects.put(probe, b"", "text/plain")
             await self.objects.delete(probe)
-        except (MediaAway, FileNotFoundError) as exc:
+        except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to ({_said(exc)}). Grant the key "
-                "PutObject, GetObject, DeleteObject, ListBucket, ListBucketMultipartUploads and "
-                "AbortMultipartUpload."
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to ({exc.__cause__ or exc}). Grant "
+                "the key PutObject, GetObject, DeleteObject, ListBucket, AbortMultipartUpload and "
+                "ListBucketMultipartUploads."
             ) from exc
 
     async def check_present(self) -> None:
         try:
             await self._look()
-        except (MediaAway, FileNotFoundError) as exc:
+        except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached ({_said(exc)}). See that there "
-                "is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys are "
-                "right."
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached ({exc.__cause__ or exc}). See that "
+                "there is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys "
+                "are right."
             ) from exc
 
     async def check_ready(self) -> None:
@@ -283,8 +283,8 @@ async def _remove(bucket: Bucket, held: Held) -> None:
         for record_id in held.record_ids:
             await bucket.remove(held.user_id, record_id)
         await held.drop()
-    except Unavailable:
-        log.exception("a file could not be removed; a sweep will")
+    except Unavailable as exc:
+        log.warning("a file could not be removed; a sweep will: %r", exc.__cause__ or exc)
     finally:
         held.release()
 
@@ -296,9 +296,3 @@ def _record_of(key: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     if user_id and record_id and key == f"{user_id}/{record_id}{_MP3}":
         return user_id, record_id
     return None
-
-
-def _said(exc: BaseException) -> str:
-    """What the store says, without what obstore adds for those who mend it."""
-    said = str(exc.__cause__ or exc).partition("\n")[0]
-    return said[:300]

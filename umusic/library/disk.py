@@ -107,7 +107,7 @@ class Disk(media.Media):
                     count = min(end - start, _READ_BYTES)
                     data = await asyncio.to_thread(os.pread, file.fileno(), count, start)
                     if not data:
-                        raise MediaAway from EOFError(f"{path} ends at {start}")
+                        raise MediaAway from EOFError(f"a file ends at {start}")
                     start += len(data)
                     yield data
             finally:

@@ -6,7 +6,7 @@ The bytes go by obstore. It cannot list multipart uploads that nobody has comple
 import asyncio
 import contextlib
 import datetime
-import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,6 @@ from obstore.store import S3Store
 
 from umusic.errors import MediaAway
 
-log = logging.getLogger(__name__)
-
 #: Bytes of a part of a multipart upload, parts of one that are under way at once, and uploads that
 #: are: the memory that publishing takes is their product. S3 has parts of 5 MiB or more, and 10,000
 #: at most.
@@ -37,6 +35,12 @@ _REQUESTS = 32
 _READ_BYTES = 2**20
 #: How long a presigned URL may be used: to begin with what it names.
 _SIGNED = datetime.timedelta(minutes=5)
+#: What S3 calls an error (of the XML that comes with it), and what the system calls one.
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_KIND = re.compile(r"kind: (\w+),")
+#: A name in a key; both of a key are a link. And how much of what else is said is kept.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SAID = 300
 #: A gateway that restarts is waited for.
 _CLIENT: Any = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
 _RETRIES: Any = {
@@ -192,7 +196,7 @@ class Objects:
             with _asking():
                 found = await obstore.get_range_async(self._store, key, start=start, end=end)
         if not found:
-            raise MediaAway from EOFError(f"{key} ends at {start}")
+            raise MediaAway from EOFError(f"an object ends at {start}")
         return bytes(found)
 
     def _pages(self, prefix: str) -> Iterator[Any]:
@@ -225,9 +229,18 @@ class Objects:
         except ClientError as exc:
             if exc.response.get("Error", {}).get("Code") in ("NoSuchUpload", "NoSuchKey"):
                 raise FileNotFoundError from exc
-            raise MediaAway from exc
+            raise MediaAway from StoreFault(exc)
         except BotoCoreError as exc:
-            raise MediaAway from exc
+            raise MediaAway from StoreFault(exc)
+
+
+class StoreFault(Exception):
+    """What a store says of its fault, in a line that tells nobody's link."""
+
+    def __init__(self, exc: BaseException) -> None:
+        text = str(exc)
+        known = _CODE.search(text) or _KIND.search(text)
+        super().__init__(known[1] if known else _UUID.sub("…", text.partition("\n")[0])[:_SAID])
 
 
 @contextlib.contextmanager
@@ -238,10 +251,10 @@ def _asking() -> Iterator[None]:
     except FileNotFoundError as exc:
         # Of a bucket it is said in the same way.
         if "NoSuchBucket" in str(exc):
-            raise MediaAway from exc
+            raise MediaAway from StoreFault(exc)
         raise
     except (BaseError, OSError) as exc:
-        raise MediaAway from exc
+        raise MediaAway from StoreFault(exc)
 
 
 def _meta(found: Any) -> ObjectMeta:
