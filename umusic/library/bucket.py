@@ -54,8 +54,8 @@ class Bucket(media.Media):
             await self.objects.delete(probe)
         except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to ({exc.__cause__ or exc}). Grant "
-                "the key PutObject, GetObject, DeleteObject, ListBucket, AbortMultipartUpload and "
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to: {exc.__cause__}. Grant the "
+                "key PutObject, GetObject, DeleteObject, ListBucket, AbortMultipartUpload and "
                 "ListBucketMultipartUploads."
             ) from exc
 
@@ -64,9 +64,9 @@ class Bucket(media.Media):
             await self._look()
         except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached ({exc.__cause__ or exc}). See that "
-                "there is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys "
-                "are right."
+                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached: {exc.__cause__}. See that there "
+                "is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys are "
+                "right."
             ) from exc
 
     async def check_ready(self) -> None:

@@ -37,7 +37,7 @@ _READ_BYTES = 2**20
 _SIGNED = datetime.timedelta(minutes=5)
 #: What S3 calls an error (of the XML that comes with it), and what the system calls one.
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_KIND = re.compile(r"kind: (\w+),")
+_MESSAGE = re.compile(r'message: "([^"]+)"')
 #: A name in a key; both of a key are a link. And how much of what else is said is kept.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SAID = 300
@@ -239,7 +239,7 @@ class StoreFault(Exception):
 
     def __init__(self, exc: BaseException) -> None:
         text = str(exc)
-        known = _CODE.search(text) or _KIND.search(text)
+        known = _CODE.search(text) or _MESSAGE.search(text)
         super().__init__(known[1] if known else _UUID.sub("…", text.partition("\n")[0])[:_SAID])
 
 
