@@ -29,6 +29,8 @@ from umusic.library.record_file import PartFile
 log = logging.getLogger(__name__)
 
 _MP3 = ".mp3"
+#: How long a store may take to say that it is there, in seconds.
+_PATIENCE = 3.0
 
 
 class Bucket(media.Media):
@@ -71,7 +73,11 @@ class Bucket(media.Media):
 
     async def check_ready(self) -> None:
         await self._local.check_ready()
-        await self._look()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._look()
+        except TimeoutError as exc:
+            raise MediaAway from exc
 
     async def create(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Part":
         return Part(self, user_id, record_id, await self._local.part_file(user_id, record_id))

@@ -1,26 +1,26 @@
 """Objects below a prefix of an S3 bucket: what umusic asks of it, and its errors as ours.
 
-The bytes go by obstore. It cannot list multipart uploads that nobody has completed; botocore can.
+The bytes go by obstore. What it cannot do is in `multiparts`.
 """
 
 import asyncio
 import contextlib
 import datetime
-import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import botocore.session
 import obstore
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from umusic.errors import MediaAway
+from umusic.library.s3 import S3Access, StoreFault
+
+if TYPE_CHECKING:
+    from umusic.library.multiparts import Multiparts
 
 #: Bytes of a part of a multipart upload, parts of one that are under way at once, and uploads that
 #: are: the memory that publishing takes is their product. S3 has parts of 5 MiB or more, and 10,000
@@ -35,12 +35,6 @@ _REQUESTS = 32
 _READ_BYTES = 2**20
 #: How long a presigned URL may be used: to begin with what it names.
 _SIGNED = datetime.timedelta(minutes=5)
-#: What S3 calls an error (of the XML that comes with it), and what the system calls one.
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_MESSAGE = re.compile(r'message: "([^"]+)"')
-#: A name in a key; both of a key are a link. And how much of what else is said is kept.
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SAID = 300
 #: A gateway that restarts is waited for.
 _CLIENT: Any = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
 _RETRIES: Any = {
@@ -52,17 +46,6 @@ _RETRIES: Any = {
         "base": 2,
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class S3Access:
-    """How S3 is reached: `endpoint` is a URL, None for AWS; without keys the credentials are those
-    of the instance."""
-
-    region: str
-    endpoint: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +69,8 @@ class Objects:
         #: What nobody else's is called.
         self.name = f"{access.endpoint or 'aws'} {self.url}"
         self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/")
+        prefix = parts.path.strip("/")
+        self._below = f"{prefix}/" if prefix else ""
         config: Any = {"region": access.region}
         if access.endpoint is not None:
             config["endpoint"] = access.endpoint
@@ -96,13 +80,13 @@ class Objects:
         client: Any = {**_CLIENT, "allow_http": (access.endpoint or "").startswith("http://")}
         self._store = S3Store(
             self._bucket,
-            prefix=self._prefix or None,
+            prefix=prefix or None,
             config=config,
             client_options=client,
             retry_config=_RETRIES,
         )
         self._access = access
-        self._client: Any = None
+        self._uploads: Multiparts | None = None
         self._puts = asyncio.Semaphore(_PUTS)
         self._requests = asyncio.Semaphore(_REQUESTS)
 
@@ -173,23 +157,16 @@ class Objects:
 
     async def unfinished(self, prefix: str = "") -> AsyncIterator[tuple[str, str]]:
         """The multipart uploads that are under way, or that nobody will complete: key and id."""
-        below = f"{self._prefix}/" if self._prefix else ""
-        pages = await asyncio.to_thread(self._pages, below + prefix)
-        while page := await asyncio.to_thread(self._ask, next, pages, None):
-            for upload in page.get("Uploads", ()):
-                yield upload["Key"].removeprefix(below), upload["UploadId"]
+        multiparts = await asyncio.to_thread(self._multiparts)
+        pages = multiparts.pages(self._below + prefix)
+        while page := await asyncio.to_thread(next, pages, None):
+            for key, upload in page:
+                yield key.removeprefix(self._below), upload
 
     async def abort(self, key: str, upload: str) -> None:
         """Removes what has come of a multipart upload. That it is gone is no trouble."""
-        whole = f"{self._prefix}/{key}" if self._prefix else key
-        with contextlib.suppress(FileNotFoundError):
-            await asyncio.to_thread(
-                self._ask,
-                self._multiparts().abort_multipart_upload,
-                Bucket=self._bucket,
-                Key=whole,
-                UploadId=upload,
-            )
+        multiparts = await asyncio.to_thread(self._multiparts)
+        await asyncio.to_thread(multiparts.abort, self._below + key, upload)
 
     async def _range(self, key: str, start: int, end: int) -> bytes:
         async with self._requests:
@@ -199,48 +176,13 @@ class Objects:
             raise MediaAway from EOFError(f"an object ends at {start}")
         return bytes(found)
 
-    def _pages(self, prefix: str) -> Iterator[Any]:
-        paginator = self._multiparts().get_paginator("list_multipart_uploads")
-        return iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix))
+    def _multiparts(self) -> "Multiparts":
+        if self._uploads is None:
+            # Only now: it takes half a second and 20 MB, which nobody should pay without a bucket.
+            from umusic.library.multiparts import Multiparts  # noqa: PLC0415
 
-    def _multiparts(self) -> Any:
-        """The other client: it is made when it is first needed, which takes a while."""
-        if self._client is None:
-            access = self._access
-            self._client = botocore.session.get_session().create_client(
-                "s3",
-                region_name=access.region,
-                endpoint_url=access.endpoint,
-                aws_access_key_id=access.access_key,
-                aws_secret_access_key=access.secret_key,
-                config=Config(
-                    connect_timeout=3,
-                    read_timeout=30,
-                    retries={"total_max_attempts": 4},
-                    s3={"addressing_style": "path"},
-                ),
-            )
-        return self._client
-
-    @staticmethod
-    def _ask(call: Any, *args: Any, **named: Any) -> Any:
-        try:
-            return call(*args, **named)
-        except ClientError as exc:
-            if exc.response.get("Error", {}).get("Code") in ("NoSuchUpload", "NoSuchKey"):
-                raise FileNotFoundError from exc
-            raise MediaAway from StoreFault(exc)
-        except BotoCoreError as exc:
-            raise MediaAway from StoreFault(exc)
-
-
-class StoreFault(Exception):
-    """What a store says of its fault, in a line that tells nobody's link."""
-
-    def __init__(self, exc: BaseException) -> None:
-        text = str(exc)
-        known = _CODE.search(text) or _MESSAGE.search(text)
-        super().__init__(known[1] if known else _UUID.sub("…", text.partition("\n")[0])[:_SAID])
+            self._uploads = Multiparts(self._bucket, self._access)
+        return self._uploads
 
 
 @contextlib.contextmanager

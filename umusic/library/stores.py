@@ -6,7 +6,8 @@ from umusic.library.database import Database
 from umusic.library.directory import Directory
 from umusic.library.disk import Disk
 from umusic.library.media import Media
-from umusic.library.objects import Objects, S3Access
+from umusic.library.objects import Objects
+from umusic.library.s3 import S3Access
 from umusic.settings import Settings
 
 
