@@ -318,6 +318,7 @@ def site(
     media_dir: Path,
     tmp_path: Path,
     registrations: str,
+    s3: S3 | None,
 ) -> Iterator[str]:
     """The URL that the test's clients use."""
     with contextlib.ExitStack() as stack:
@@ -328,6 +329,7 @@ def site(
                 tmp_path / "nginx",
                 upstream=f"127.0.0.1:{http_port}",
                 media=media_dir,
+                store=s3 and s3.endpoint.partition("://")[2],
                 registrations=registrations,
             )
             stack.enter_context(nginx.running())

@@ -48,15 +48,24 @@ def unused_port() -> int:
 
 
 class Nginx:
-    """One nginx in front of `upstream` (host:port), serving `media`."""
+    """One nginx in front of `upstream` (host:port), serving `media`, or what is in the S3 `store`
+    (host:port)."""
 
     def __init__(
-        self, prefix: Path, *, upstream: str, media: Path, registrations: str = "1000r/s"
+        self,
+        prefix: Path,
+        *,
+        upstream: str,
+        media: Path,
+        store: str | None = None,
+        registrations: str = "1000r/s",
+        of_wheel: bool = False,
     ) -> None:
         prefix.mkdir(parents=True)
         self._port = unused_port()
         self.error_log = prefix / "error.log"
         self._prefix = prefix
+        self._binary = nginx_binary(of_wheel=of_wheel)
         self._render(
             LISTEN=f"127.0.0.1:{self._port}",
             SERVERS=f"server {upstream};",
@@ -65,6 +74,8 @@ class Nginx:
             CONNECTIONS="1000",
             REGISTRATIONS=registrations,
         )
+        if store is not None:
+            self._fetch_from(store)
         user = "user root;" if os.geteuid() == 0 else ""
         (prefix / "nginx.conf").write_text(_MAIN.format(prefix=prefix, user=user))
 
@@ -73,8 +84,17 @@ class Nginx:
         (self._prefix / "conf.d").mkdir()
         for template in TEMPLATES.glob("*.template"):
             text = Template(template.read_text()).safe_substitute(variables)
-            text = text.replace("/var/log/nginx/", f"{self._prefix}/")
-            (self._prefix / "conf.d" / template.stem).write_text(text)
+            self._configure(template.stem, text)
+
+    def _fetch_from(self, store: str) -> None:
+        """Adds what is for S3."""
+        for name in ("store.conf", "umusic.store"):
+            self._configure(name, (TEMPLATES / "s3" / name).read_text())
+        self._configure("store.servers", f"server {store};")
+
+    def _configure(self, name: str, text: str) -> None:
+        text = text.replace("/var/log/nginx/", f"{self._prefix}/")
+        (self._prefix / "conf.d" / name).write_text(text)
 
     @property
     def url(self) -> str:
@@ -85,7 +105,7 @@ class Nginx:
         config = ["-p", str(self._prefix), "-c", str(self._prefix / "nginx.conf")]
         with (self._prefix / "output.log").open("w") as output:
             process = subprocess.Popen(
-                [nginx_binary(), *config, "-e", str(self.error_log)], stdout=output, stderr=output
+                [self._binary, *config, "-e", str(self.error_log)], stdout=output, stderr=output
             )
         try:
             self._await_port(process)

@@ -41,6 +41,7 @@ class FileHandler(BaseHandler, StaticFileHandler):
         self._x_accel_prefix = x_accel_prefix
         self._found = Found(0, 0)
         self._span: tuple[int, int] | None = None
+        self._whole = False
 
     async def locate(self, record: Record) -> str:
         """Where the file is, as the library tells it; may set headers."""
@@ -99,13 +100,17 @@ class FileHandler(BaseHandler, StaticFileHandler):
         """Has nginx send it. Of a file that is here nginx sees itself what is asked of it."""
         assert self._x_accel_prefix is not None
         if self.media.is_remote:
-            self.modified = self.get_modified_time()
+            self.path, self.modified = path, self.get_modified_time()
             self.set_headers()
             if self.should_return_304():
                 self.set_status(304)
                 return
-            # What a range that lies outside is told.
-            self.set_header("Content-Range", f"bytes */{self._found.size}")
+            if not self._whole:
+                # What a range that lies outside is told; without it nginx asks for no range.
+                self.set_header("Content-Range", f"bytes */{self._found.size}")
+            # nginx would take them over, and they would stay on a problem that it tells instead.
+            for name in ("Accept-Ranges", "Content-Disposition", "Content-Type"):
+                self.clear_header(name)
         internal = await self.media.internal_path(path)
         self.set_header("X-Accel-Redirect", quote(self._x_accel_prefix) + internal)
 
@@ -117,8 +122,7 @@ class FileHandler(BaseHandler, StaticFileHandler):
         known = (self.compute_etag(), format_timestamp(self._found.modified))
         if condition is not None and condition not in known:
             self.request.headers.pop("Range", None)
-            if self.sent_by_nginx:
-                self.set_header("Accept-Ranges", "none")
+            self._whole = True
 
     def _check_preconditions(self) -> None:
         """If-Match and If-Unmodified-Since (RFC 9110, 13.1), which StaticFileHandler leaves out."""
