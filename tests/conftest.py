@@ -311,6 +311,18 @@ def registrations() -> str:
 
 
 @pytest.fixture
+def nginx_of_wheel() -> bool:
+    """Whether nginx is the one of the wheel, even if there is another."""
+    return False
+
+
+@pytest.fixture
+def nginx_store(s3: S3 | None) -> str | None:
+    """Where nginx finds S3."""
+    return s3 and s3.endpoint.partition("://")[2]
+
+
+@pytest.fixture
 def site(
     via: str,
     http_server: HTTPServer,
@@ -318,7 +330,8 @@ def site(
     media_dir: Path,
     tmp_path: Path,
     registrations: str,
-    s3: S3 | None,
+    nginx_store: str | None,
+    nginx_of_wheel: bool,
 ) -> Iterator[str]:
     """The URL that the test's clients use."""
     with contextlib.ExitStack() as stack:
@@ -329,8 +342,9 @@ def site(
                 tmp_path / "nginx",
                 upstream=f"127.0.0.1:{http_port}",
                 media=media_dir,
-                store=s3 and s3.endpoint.partition("://")[2],
+                store=nginx_store,
                 registrations=registrations,
+                of_wheel=nginx_of_wheel,
             )
             stack.enter_context(nginx.running())
             yield nginx.url

@@ -13,8 +13,10 @@ import pytest
 
 from tests.client import Client, as_json
 from tests.conftest import wait_for
+from tests.stores import Kept
 from tests.tus import STREAM, VERSION, Tus, problem
 from tests.wavs import take
+from umusic.app import Services
 
 pytestmark = pytest.mark.parametrize("via", ["nginx"], indirect=True)
 
@@ -37,13 +39,14 @@ async def test_neither_links_nor_tokens_are_in_its_logs(client: Client, tmp_path
 
 
 @pytest.mark.gen_test
-async def test_the_media_directory_is_not_reachable_from_outside(
-    client: Client, media_dir: Path
+async def test_the_media_are_not_reachable_from_outside(
+    client: Client, kept: Kept, services: Services
 ) -> None:
     user = await client.register()
     await client.upload(user, take(0.1))
-    path = next(media_dir.rglob("*.mp3")).relative_to(media_dir)
-    assert (await client.fetch(f"/_media/{path}")).code == 404
+    [name] = kept.mp3s()
+    for path in (name, await services.media.internal_path(name)):
+        assert (await client.fetch(f"/_media/{path}")).code == 404
 
 
 @pytest.mark.gen_test
