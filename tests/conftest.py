@@ -25,7 +25,7 @@ from tests.client import Client
 from tests.front import Nginx
 from tests.postgres import copy_cluster, make_cluster
 from tests.process import Process, pids
-from tests.stores import S3, Kept, kept_in, kept_in_bucket
+from tests.stores import S3, Kept, kept_beside, session_in
 from tests.wavs import take
 from umusic import app as composition
 from umusic import embedded, server
@@ -235,13 +235,19 @@ def s3(request: pytest.FixtureRequest) -> S3 | None:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def store_of_the_session(s3: S3 | None) -> Iterator[None]:
+    with session_in(s3):
+        yield
+
+
 @pytest.fixture
-def kept(s3: S3 | None, media_dir: Path) -> Iterator[Kept]:
-    """What is kept in the store of the test. Of what is not finished is `media_dir`."""
-    if s3 is None:
-        yield kept_in(media_dir)
-    else:
-        yield from kept_in_bucket(s3)
+def kept(media_dir: Path) -> Iterator[Kept]:
+    """What is kept in the store of the test. What is not finished is in `media_dir`."""
+    found = kept_beside(media_dir)
+    yield found
+    if found.is_remote:
+        found.clear()
 
 
 @pytest.fixture
@@ -269,13 +275,14 @@ def settings(media_dir: Path, kept: Kept, via: str, knobs: dict[str, Any]) -> Se
 
 @pytest.fixture
 def services(
-    settings: Settings, database_url: str, ffmpeg: Path, io_loop: IOLoop
+    settings: Settings, database_url: str, ffmpeg: Path, io_loop: IOLoop, kept: Kept
 ) -> Iterator[Services]:
     made = composition.services(settings, database_url=database_url, ffmpeg=ffmpeg)
     running: Services = io_loop.run_sync(made.__aenter__)
     io_loop.run_sync(running.media.prepare)
     yield running
     io_loop.run_sync(lambda: no_token_in_the_database(running))
+    claims = io_loop.run_sync(lambda: count_of(running, "claims"))
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
     assert not running.keeper.live, "an upload was left running"
     assert not running.waveforms.live, "an outline was left in the making"
@@ -285,6 +292,8 @@ def services(
         assert not list(running.media.directory.root.rglob(f"*.{suffix}")), (
             "a temporary file was left"
         )
+    assert not claims, "a claim was left"
+    assert not kept.unfinished(), "an MP3 was left half published"
 
 
 @pytest.fixture
@@ -355,6 +364,11 @@ def client(site: str, http_client: AsyncHTTPClient) -> Client:
     return Client(site, http_client)
 
 
+async def count_of(running: Services, table: str) -> int:
+    async with running.database.reading() as session:
+        return int(await session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)
+
+
 async def no_token_in_the_database(running: Services) -> None:
     """Reads all tables for every token that was issued; but no more of them than a test uploads."""
     tables = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -379,7 +393,9 @@ def no_surprise_in_the_log(
 ) -> Iterator[None]:
     """A warning or worse that the test does not expect (`expects_log`) fails it."""
     yield
-    expected = [mark.args[0] for mark in request.node.iter_markers("expects_log")]
+    store = request.config.getoption("--store")
+    marks = request.node.iter_markers("expects_log")
+    expected = [mark.args[0] for mark in marks if mark.kwargs.get("store", store) == store]
     records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
     messages = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     for message in messages:
@@ -393,12 +409,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "expects_log(part): a warning with this text is expected")
+    config.addinivalue_line(
+        "markers", "expects_log(part, store=both): a warning with this text is expected"
+    )
+    config.addinivalue_line("markers", "disk: about the directory itself; not with --store=s3")
+    config.addinivalue_line("markers", "s3: about the S3 store; only with --store=s3")
     config.addinivalue_line("markers", "api: takes minutes; `make api-test` runs it")
     config.addinivalue_line("markers", "browser: needs Chromium; `make browser-test` runs it")
     config.addinivalue_line("markers", "chaos: takes minutes; `make chaos` runs it")
     config.addinivalue_line("markers", "compose: needs Docker; `make compose-test` runs it")
     config.addinivalue_line("markers", "tus: needs npm and Chromium; `make tus-test` runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is about the other store."""
+    other = "s3" if config.getoption("--store") == "disk" else "disk"
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def children(name: str) -> list[int]:

@@ -2,10 +2,12 @@
 
 It gives an ffmpeg seconds where umusic gives it minutes, and cuts even short recordings into
 segments; it sweeps every half a second, not every hour, looks ten times a second whether another
-process wants one of its uploads, and takes leave sooner; and it waits a moment only for a database,
+process wants one of its uploads, and takes leave sooner; what is claimed is lost in seconds where
+that takes half a minute; and it waits a moment only for a database,
 and for the ffmpeg that it tries at the start. Nothing else is different.
 """
 
+import datetime
 import functools
 from typing import Any
 
@@ -13,7 +15,7 @@ from umusic import cli, server
 from umusic.audio import encoder, ffmpeg, pool
 from umusic.audio.process import run
 from umusic.audio.segments import UNIT, Lengths
-from umusic.library import resumptions, schema
+from umusic.library import claims, resumptions, schema
 
 #: What an ffmpeg may take for a segment, in seconds: a sound one gets little of a busy machine.
 PATIENCE = 10.0
@@ -32,6 +34,7 @@ if __name__ == "__main__":
     server.SWEEP_SECONDS = 0.5
     server.TEND_SECONDS = 0.5
     resumptions._WATCH_SECONDS = 0.1
+    claims.LEASE = datetime.timedelta(seconds=3)
     schema._PATIENCE = 2.0
     ffmpeg._PROBE_SECONDS = 5
     cli.main()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests import leaks
+from tests.stores import kept_beside
 from tests.warm import Command, Forked
 from tests.wavs import take
 
@@ -40,15 +41,18 @@ class Process:
     ) -> None:
         self.directory = directory
         self.log = directory / f"umusic-{uuid.uuid4()}.log"
+        self.media = directory / "media"
+        self.media.mkdir(exist_ok=True)
+        self.kept = kept_beside(self.media)
         self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "UMUSIC_PORT": "0",
             "UMUSIC_DATA_DIR": str(directory / "data"),
-            "UMUSIC_MEDIA_DIR": str(directory / "media"),
+            "UMUSIC_MEDIA_DIR": str(self.media),
+            **self.kept.environment,
             **{f"UMUSIC_{name.upper()}": value for name, value in settings.items()},
         }
-        (directory / "media").mkdir(exist_ok=True)
         # In a directory where no .env is.
         with self.log.open("a") as log, _pipe() as (told, telling):
             if within or cold:

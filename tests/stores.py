@@ -1,10 +1,12 @@
 """The store of the tests: a directory, or with `--store=s3` a prefix of its own in a bucket of a
 real S3 (`tests/ceph`), and what is kept in it, seen past umusic."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import botocore.session
 import obstore
 from botocore.exceptions import ClientError
 from obstore.store import LocalStore, S3Store
+from sqlalchemy import text
+
+from umusic.app import Services
 
 BUCKET = "umusic-tests"
+_EXPIRE = text("UPDATE claims SET until = now()")
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class S3:
         assert all(name in os.environ for name in names), f"--store=s3 needs {', '.join(names)}"
         return cls(*(os.environ[name] for name in names))
 
-    @property
+    @cached_property
     def client(self) -> Any:
         return botocore.session.get_session().create_client(
             "s3",
@@ -52,18 +58,36 @@ class S3:
 
 class Kept:
     """What is kept in one store, by names like `<user>/<record>.mp3`. `settings` are umusic's, so
-    that it uses this store; they come beside UMUSIC_MEDIA_DIR."""
+    that it uses this store; they come beside UMUSIC_MEDIA_DIR, which is `media`."""
 
-    def __init__(self, store: LocalStore | S3Store, settings: dict[str, str]) -> None:
+    def __init__(
+        self, store: LocalStore | S3Store, settings: dict[str, str], media: Path | None = None
+    ) -> None:
         self._store = store
+        self.media = media
         self.settings = settings
 
     @property
     def is_remote(self) -> bool:
         return bool(self.settings)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings as a process is told them."""
+        return {f"UMUSIC_{name.upper()}": value for name, value in self.settings.items()}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all, neither in the store nor on its way there."""
+        local = self.media is not None and list(self.media.iterdir())
+        return not (local or self.names() or self.unfinished())
+
     def names(self) -> list[str]:
         """All that is there, sorted."""
+        if isinstance(self._store, LocalStore):
+            assert self.media is not None
+            found = (path for path in self.media.rglob("*") if path.is_file())
+            return sorted(str(path.relative_to(self.media)) for path in found)
         return sorted(found["path"] for page in obstore.list(self._store) for found in page)
 
     def mp3s(self) -> list[str]:
@@ -75,30 +99,93 @@ class Kept:
     def write(self, name: str, data: bytes) -> None:
         obstore.put(self._store, name, data)
 
+    def copy(self, name: str, to: str) -> None:
+        obstore.copy(self._store, name, to)
+
     def remove(self, name: str) -> None:
         obstore.delete(self._store, name)
+        if self.media is not None and not self.is_remote:
+            with contextlib.suppress(OSError):
+                (self.media / name).parent.rmdir()
+
+    def abandon(self, user_id: object) -> uuid.UUID:
+        """Leaves what a crash leaves in the middle of publishing: half of a record's MP3."""
+        record_id = uuid.uuid4()
+        if isinstance(self._store, LocalStore):
+            self.write(f"{user_id}/.{record_id}.part", b"half an MP3")
+        else:
+            S3.of_environment().client.create_multipart_upload(
+                Bucket=BUCKET, Key=f"{self._store.prefix}/{user_id}/{record_id}.mp3"
+            )
+        return record_id
 
     def unfinished(self) -> list[str]:
-        """The keys of multipart uploads that nobody has completed."""
+        """The names of what is about to be published, or was when somebody died."""
         if isinstance(self._store, LocalStore):
-            return []
-        prefix = f"{self._store.prefix}/"
-        found = S3.of_environment().client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
-        return [upload["Key"].removeprefix(prefix) for upload in found.get("Uploads", ())]
+            return [name for name in self.names() if name.endswith(".part")]
+        return [name for name, _ in self._multiparts()]
 
     def clear(self) -> None:
         if names := self.names():
             obstore.delete(self._store, names)
+        for name, upload in self._multiparts():
+            S3.of_environment().client.abort_multipart_upload(
+                Bucket=BUCKET, Key=f"{self._store.prefix}/{name}", UploadId=upload
+            )
+
+    def _multiparts(self) -> list[tuple[str, str]]:
+        if isinstance(self._store, LocalStore):
+            return []
+        prefix = f"{self._store.prefix}/"
+        found = S3.of_environment().client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
+        return [
+            (upload["Key"].removeprefix(prefix), upload["UploadId"])
+            for upload in found.get("Uploads", ())
+        ]
 
 
 def kept_in(media: Path) -> Kept:
     """A media directory."""
-    return Kept(LocalStore(media), {})
+    return Kept(LocalStore(media), {}, media)
 
 
 def kept_in_bucket(s3: S3) -> Iterator[Kept]:
     """A new prefix of the bucket, which is empty again at the end."""
-    prefix = f"tests/{uuid.uuid4()}"
+    kept = _kept_below(s3, f"tests/{uuid.uuid4()}")
+    yield kept
+    kept.clear()
+
+
+class _Shelves:
+    """The store of this session, and where in it its umusics keep what is theirs."""
+
+    def __init__(self) -> None:
+        self.s3: S3 | None = None
+        self.prefix = f"tests/{uuid.uuid4()}"
+
+
+_shelves = _Shelves()
+
+
+@contextlib.contextmanager
+def session_in(s3: S3 | None) -> Iterator[None]:
+    """Has `kept_beside` take this store, and empties it at the end."""
+    _shelves.s3 = s3
+    yield
+    _shelves.s3 = None
+    if s3 is not None:
+        _kept_below(s3, _shelves.prefix).clear()
+
+
+def kept_beside(media: Path) -> Kept:
+    """What a umusic with this UMUSIC_MEDIA_DIR keeps, in the store of the session."""
+    if _shelves.s3 is None:
+        return kept_in(media)
+    name = uuid.uuid5(uuid.NAMESPACE_URL, str(media))
+    return _kept_below(_shelves.s3, f"{_shelves.prefix}/{name}", media)
+
+
+def _kept_below(s3: S3, prefix: str, media: Path | None = None) -> Kept:
     config: Any = {
         "endpoint": s3.endpoint,
         "region": "us-east-1",
@@ -112,6 +199,20 @@ def kept_in_bucket(s3: S3) -> Iterator[Kept]:
         "s3_access_key": s3.access_key,
         "s3_secret_key": s3.secret_key,
     }
-    kept = Kept(store, settings)
-    yield kept
-    kept.clear()
+    return Kept(store, settings, media)
+
+
+async def lapse(services: Services) -> None:
+    """Lets the leases run out of those who are dead; locks on files are gone with them."""
+    async with services.database.transaction() as session:
+        await session.execute(_EXPIRE)
+
+
+async def leave_marked(services: Services, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
+    """Leaves a published file marked, as somebody does who dies over it."""
+    doomed = services.media.doomed(user_id, [record_id])
+    assert await doomed.mark()
+    async with services.database.transaction() as session:
+        await doomed.mark_in(session, [record_id])
+    await doomed.release()
+    await lapse(services)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -24,6 +25,7 @@ from tests.chaos.parcels import Parcel, Shelf
 from tests.chaos.storm import DECK, Storm, await_true
 from tests.conftest import run_apart, scratch_directory
 from tests.postgres import Postgres
+from tests.stores import Kept
 
 #: What the short one has of faults, once each and in any order.
 _SHORT_DECK = [kind for kind in DECK if kind not in ("kill_one_of_postgres", "hold_postgres")]
@@ -98,12 +100,13 @@ def look_around(storm: Storm, ledger: Ledger, senders: list[Sender], database_ur
     storm.calm()
     assert_all_can_upload(storm.server.port, senders)
     storm.restart()
-    await_true(lambda: not list(storm.media.rglob("*.part")))
+    await_true(lambda: not list(storm.server.media.rglob("*.part")))
+    await_true(lambda: _claims(database_url) == 0)
     print_counts(storm, ledger)
     assert not ledger.surprises, ledger.surprises
     assert not ledger.ends["no answer in time"]
     assert_promises_kept(storm.server.port, ledger)
-    assert_rows_are_files(database_url, storm.media)
+    assert_rows_are_files(database_url, storm.server.kept)
     assert ", 0 faults" in storm.server.check()
     assert storm.server.stop()[0] == 0
     assert not storm.ffmpegs()
@@ -138,24 +141,27 @@ def assert_promises_kept(port: int, ledger: Ledger) -> None:
         assert sha256 in (None, hashlib.sha256(got.body).hexdigest()), link
 
 
-def assert_rows_are_files(database_url: str, media: Path) -> None:
+def assert_rows_are_files(database_url: str, kept: Kept) -> None:
     """There is a file for each row, a row for each file, and nothing else."""
-    rows = run_apart(_paths_of_rows(database_url))
-    files = {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()}
-    assert rows == files
+    rows = run_apart(_asked(database_url, "SELECT user_id, id FROM records"))
+    assert {f"{row['user_id']}/{row['id']}.mp3" for row in rows} == set(kept.names())
+    assert not kept.unfinished()
 
 
-async def _paths_of_rows(database_url: str) -> set[str]:
+def _claims(database_url: str) -> int:
+    return len(run_apart(_asked(database_url, "SELECT record_id FROM claims")))
+
+
+async def _asked(database_url: str, question: str) -> list[Any]:
     parts = make_url(database_url)
     connection = await asyncpg.connect(
         host=parts.query["host"], user=parts.username, database=parts.database
     )
     try:
         async with asyncio.timeout(10):
-            rows = await connection.fetch("SELECT user_id, id FROM records")
+            return list(await connection.fetch(question))
     finally:
         await connection.close()
-    return {f"{row['user_id']}/{row['id']}.mp3" for row in rows}
 
 
 def _seed() -> str:

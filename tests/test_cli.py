@@ -12,6 +12,7 @@ import pytest
 from tests.client import Account, Client, as_json
 from tests.conftest import wait_for
 from tests.process import Done, Process, umusic
+from tests.stores import Kept
 from tests.wavs import take
 from umusic.app import Services
 
@@ -19,7 +20,7 @@ Run = Callable[..., Awaitable[Done]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, database_url: str, media_dir: Path) -> Run:
+def run(tmp_path: Path, database_url: str, media_dir: Path, kept: Kept) -> Run:
     """Runs a command on the database and the media of the test's own umusic."""
 
     async def command(*args: str | Path, stdin: bytes = b"") -> Done:
@@ -29,6 +30,7 @@ def run(tmp_path: Path, database_url: str, media_dir: Path) -> Run:
             stdin=stdin,
             UMUSIC_DATABASE_URL=database_url,
             UMUSIC_MEDIA_DIR=media_dir,
+            **kept.environment,
         )
 
     return command
@@ -102,7 +104,7 @@ class TestUser:
 
     @pytest.mark.gen_test
     async def test_delete_asks_before_all_is_gone(
-        self, client: Client, run: Run, media_dir: Path
+        self, client: Client, run: Run, kept: Kept
     ) -> None:
         ann = await client.register("Ann")
         await client.upload(ann, take(0.1))
@@ -115,7 +117,7 @@ class TestUser:
         assert done.status == 0
         assert "Ann is gone" in done.output
         assert (await client.fetch("/user", headers=ann.bearer)).code == 401
-        assert list(media_dir.iterdir()) == []
+        assert kept.is_empty
 
     @pytest.mark.gen_test
     async def test_delete_does_not_ask_if_told_so(self, client: Client, run: Run) -> None:
@@ -146,33 +148,30 @@ class TestCheck:
 
     @pytest.mark.gen_test
     async def test_faults_are_told_with_status_1_and_repaired_if_asked_for(
-        self, client: Client, run: Run, media_dir: Path
+        self, client: Client, run: Run, kept: Kept
     ) -> None:
         user = await client.register()
         ids = [as_json(await client.upload(user, take(0.1)))["id"] for _ in range(4)]
-        missing, longer, changed, kept = [media_dir / user.id / f"{each}.mp3" for each in ids]
-        missing.unlink()
-        with longer.open("ab") as file:
-            file.write(b"x")
-        changed.write_bytes(changed.read_bytes()[::-1])
-        stray = kept.with_stem(str(uuid.uuid4()))
-        shutil.copy(kept, stray)
-        part = kept.with_name(f".{uuid.uuid4()}.part")
-        part.write_bytes(b"x")
+        missing, longer, changed, sound = [f"{user.id}/{each}.mp3" for each in ids]
+        kept.remove(missing)
+        kept.write(longer, kept.read(longer) + b"x")
+        kept.write(changed, kept.read(changed)[::-1])
+        stray = f"{user.id}/{uuid.uuid4()}.mp3"
+        kept.copy(sound, stray)
+        left = kept.abandon(user.id)
         # Is no fault, as it can be made again.
-        orphan = kept.with_name(f"{uuid.uuid4()}.waveform")
-        orphan.mkdir()
-        (orphan / "peaks.json").write_bytes(b"{}")
+        orphan = f"{user.id}/{uuid.uuid4()}.waveform/peaks.json"
+        kept.write(orphan, b"{}")
         faults = {
-            f"{user.id}/{missing.stem}: the file is missing",
-            f"{user.id}/{longer.stem}: the file has a wrong size",
-            f"{user.id}/{stray.stem}: the file belongs to no record",
-            f"{user.id}/{part.stem.removeprefix('.')}: a crash left it unfinished",
+            f"{missing[:-4]}: the file is missing",
+            f"{longer[:-4]}: the file has a wrong size",
+            f"{stray[:-4]}: the file belongs to no record",
+            f"{user.id}/{left}: a crash left it unfinished",
         }
         done = await run("check")
         assert done.status == 1
         assert set(done.output.splitlines()) == {*faults, "4 records checked, 4 faults found."}
-        deep = {*faults, f"{user.id}/{changed.stem}: the file has a wrong SHA-256"}
+        deep = {*faults, f"{changed[:-4]}: the file has a wrong SHA-256"}
         done = await run("check", "--deep")
         assert done.status == 1
         assert set(done.output.splitlines()) == {*deep, "4 records checked, 5 faults found."}
@@ -180,12 +179,28 @@ class TestCheck:
         assert done.status == 0
         end = "4 records checked, 5 faults found, 5 repaired."
         assert set(done.output.splitlines()) == {*(f"{fault} - repaired" for fault in deep), end}
-        assert not orphan.exists()
+        assert orphan not in kept.names()
         done = await run("check", "--deep")
         assert (done.status, done.output) == (0, "1 records checked, 0 faults found.\n")
         listed = as_json(await client.fetch("/records", headers=user.bearer))
-        assert [item["id"] for item in listed["items"]] == [kept.stem]
+        assert [item["id"] for item in listed["items"]] == ids[3:]
 
+    @pytest.mark.gen_test
+    async def test_nothing_is_repaired_where_the_store_seems_to_be_another(
+        self, client: Client, run: Run, services: Services, kept: Kept
+    ) -> None:
+        user = await client.register()
+        for _ in range(2):
+            await client.upload(user, take(0.1))
+        for name in kept.names():
+            kept.remove(name)
+        done = await run("check", "--repair")
+        assert done.status == 1
+        assert "UMUSIC_MEDIA_DIR" in done.errors
+        assert await services.records.count() == 2
+        assert (await run("check")).status == 1
+
+    @pytest.mark.disk
     @pytest.mark.gen_test
     async def test_nothing_is_repaired_where_the_media_directory_seems_to_be_another(
         self, client: Client, run: Run, services: Services, media_dir: Path
@@ -213,6 +228,7 @@ async def test_the_embedded_database_is_shared_with_a_running_umusic(directory: 
         own = {
             "UMUSIC_DATA_DIR": directory / "data",
             "UMUSIC_MEDIA_DIR": directory / "media",
+            **serving.kept.environment,
         }
         token = told(await umusic("user", "add", "Ann", directory=directory, **own))["token"]
         assert serving.end_upload(serving.begin_upload(token)).status == 201
@@ -244,7 +260,11 @@ async def test_a_command_beside_a_server_that_stops_gets_its_database(
     start: Any, directory: Path, delay: float
 ) -> None:
     serving = start()
-    own = {"UMUSIC_DATA_DIR": directory / "data", "UMUSIC_MEDIA_DIR": directory / "media"}
+    own = {
+        "UMUSIC_DATA_DIR": directory / "data",
+        "UMUSIC_MEDIA_DIR": directory / "media",
+        **serving.kept.environment,
+    }
     listing = asyncio.ensure_future(umusic("user", "list", directory=directory, **own))
     await asyncio.sleep(delay)
     await asyncio.to_thread(serving.stop)

@@ -21,6 +21,7 @@ from tests.conftest import (
     wait_for,
 )
 from tests.postgres import Postgres
+from tests.stores import Kept
 from tests.test_keeper import EAGER, LONG
 from tests.test_uploads import files, rows
 from tests.tus import Tus, problem
@@ -62,12 +63,13 @@ async def assert_away_and_back(
     account: Account,
     services: Services,
     postgres: Postgres,
+    kept: Kept,
 ) -> None:
     """The upload was refused and left nothing; then Postgres comes back."""
     assert response.code == 503
     assert "Retry-After" in response.headers
     assert as_json(response)["type"] == "/problems/database-unavailable"
-    assert list(services.media.directory.root.iterdir()) == []
+    assert kept.is_empty
     assert services.keeper.live == 0
     unready = await client.fetch("/readyz")
     assert (unready.code, as_json(unready)["type"]) == (503, "/problems/database-unavailable")
@@ -76,22 +78,30 @@ async def assert_away_and_back(
     assert (await client.fetch("/readyz")).code == 200
     assert await rows(services) == []
     assert (await client.upload(account, take(0.1))).code == 201
-    assert len(await rows(services)) == len(files(services.media.directory.root)) == 1
+    assert len(await rows(services)) == len(files(kept)) == 1
 
 
 @pytest.mark.gen_test
 async def test_before_the_body(
-    client: Client, services: Services, postgres: Postgres, go: Callable[[Postgres], None]
+    client: Client,
+    services: Services,
+    postgres: Postgres,
+    go: Callable[[Postgres], None],
+    kept: Kept,
 ) -> None:
     account = await client.register()
     go(postgres)
     response = await client.upload(account, take(0.1), name="x")
-    await assert_away_and_back(response, client, account, services, postgres)
+    await assert_away_and_back(response, client, account, services, postgres, kept)
 
 
 @pytest.mark.gen_test
 async def test_in_the_middle_of_the_body(
-    client: Client, services: Services, postgres: Postgres, go: Callable[[Postgres], None]
+    client: Client,
+    services: Services,
+    postgres: Postgres,
+    go: Callable[[Postgres], None],
+    kept: Kept,
 ) -> None:
     account = await client.register()
 
@@ -102,12 +112,16 @@ async def test_in_the_middle_of_the_body(
         yield LONG[3_000_000:]
 
     response = await client.upload_chunked(account, pieces(), "/record?name=x")
-    await assert_away_and_back(response, client, account, services, postgres)
+    await assert_away_and_back(response, client, account, services, postgres, kept)
 
 
 @pytest.mark.gen_test
 async def test_after_the_body(
-    client: Client, services: Services, postgres: Postgres, go: Callable[[Postgres], None]
+    client: Client,
+    services: Services,
+    postgres: Postgres,
+    go: Callable[[Postgres], None],
+    kept: Kept,
 ) -> None:
     account = await client.register()
     services.keeper.pool.lengths = EAGER
@@ -115,7 +129,7 @@ async def test_after_the_body(
     pid = await stopped_ffmpeg()  # the only one: the whole body is there
     go(postgres)
     os.kill(pid, signal.SIGCONT)
-    await assert_away_and_back(await uploading, client, account, services, postgres)
+    await assert_away_and_back(await uploading, client, account, services, postgres, kept)
 
 
 @pytest.mark.gen_test

@@ -3,13 +3,13 @@
 import base64
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.client import Client, as_json, both_ways, form
 from tests.proxy import Proxy
+from tests.stores import Kept
 from tests.test_uploads import assert_nothing_kept, rows
 from tests.wavs import pieces, take
 from umusic.app import Services
@@ -58,7 +58,7 @@ async def test_a_body_with_its_digest_is_taken(
 async def test_a_bit_that_is_flipped_on_the_way_is_422_and_nothing_is_kept(
     client: Client,
     services: Services,
-    media_dir: Path,
+    kept: Kept,
     framing: str,
     header: str,
     algorithm: str,
@@ -80,7 +80,7 @@ async def test_a_bit_that_is_flipped_on_the_way_is_422_and_nothing_is_kept(
     assert problem["type"] == "/problems/digest-mismatch"
     assert (problem["header"], problem["algorithm"]) == (header, algorithm)
     assert header in problem["detail"]
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     again = {name: value for name, value in headers.items() if name != "Authorization"}
     assert (await client.upload(user, body, name="x", headers=again)).code == 201
 
@@ -92,7 +92,7 @@ async def pieces_of(body: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.gen_test
 async def test_one_wrong_digest_of_several_is_enough(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     right, wrong = announced(WAV, "sha-256"), announced(b"another", "sha-512")
@@ -102,7 +102,7 @@ async def test_one_wrong_digest_of_several_is_enough(
     ):
         response = await client.upload(user, WAV, headers=headers)
         assert (response.code, as_json(response)["algorithm"]) == (422, "sha-512")
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ async def test_what_is_not_known_does_not_count(client: Client, text: str) -> No
 @both_ways
 @pytest.mark.gen_test
 async def test_what_cannot_be_read_is_400(
-    client: Client, services: Services, media_dir: Path, text: str
+    client: Client, services: Services, kept: Kept, text: str
 ) -> None:
     user = await client.register()
     for header in HEADERS:
         response = await client.upload(user, WAV, headers={header: text})
         assert (response.code, as_json(response)["header"]) == (400, header)
         assert as_json(response)["type"] == "/problems/malformed-header"
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)

@@ -12,6 +12,7 @@ import pytest
 from tests.client import Client, as_json
 from tests.conftest import children, stopped_ffmpeg, wait_for
 from tests.impatient import impatiently
+from tests.stores import Kept
 from tests.test_keeper import LONG
 from tests.test_uploads import assert_nothing_kept, rows
 from tests.wavs import pieces, take
@@ -57,7 +58,7 @@ async def strike(fault: int, once: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("moment", ["the first segment", "one in the middle", "the last segment"])
 @pytest.mark.gen_test
 async def test_the_upload_is_503_and_the_next_one_works(
-    client: Client, services: Services, media_dir: Path, fault: int, moment: str
+    client: Client, services: Services, kept: Kept, media_dir: Path, fault: int, moment: str
 ) -> None:
     account = await client.register()
     pool = services.keeper.pool
@@ -81,7 +82,7 @@ async def test_the_upload_is_503_and_the_next_one_works(
         await striking
     assert response.code == 503
     assert as_json(response)["type"] == "/problems/encoder-failed"
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     assert not children("ffmpeg")
     assert (pool.members, pool.is_idle) == (0, True)
     both = await asyncio.gather(*(client.upload(account, take(12.0)) for _ in range(pool.size)))
@@ -91,11 +92,11 @@ async def test_the_upload_is_503_and_the_next_one_works(
 
 @pytest.mark.expects_log("ffmpeg failed with status -9")
 @pytest.mark.gen_test
-async def test_others_do_not_suffer(client: Client, services: Services, media_dir: Path) -> None:
+async def test_others_do_not_suffer(client: Client, services: Services, kept: Kept) -> None:
     account = await client.register()
     services.keeper.pool.lengths = SHORT
     uploading = [asyncio.ensure_future(client.upload(account, LONG)) for _ in range(4)]
     await strike(signal.SIGKILL, lambda: True)
     codes = sorted([response.code for response in await asyncio.gather(*uploading)])
     assert codes == [201, 201, 201, 503]
-    assert len(await rows(services)) == len(list(media_dir.rglob("*.mp3"))) == 3
+    assert len(await rows(services)) == len(kept.mp3s()) == 3

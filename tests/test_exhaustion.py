@@ -88,8 +88,8 @@ def test_without_descriptors_an_upload_is_503_at_every_step_and_leaves_nothing(
     assert kinds[0] == "/problems/out-of-resources"
     assert "/problems/encoder-failed" in kinds
     assert kinds[-1] == ""
-    names = [path.suffix for path in (process.directory / "media").rglob("*.*")]
-    assert names == [".mp3"] * kinds.count("")
+    assert len(process.kept.names()) == len(process.kept.mp3s()) == kinds.count("")
+    assert not list(process.media.rglob("*.part"))
     assert not [line for line in process.family() if "ffmpeg" in line]
     _, log = process.stop()
     assert "Too many open files" in log
@@ -144,7 +144,7 @@ async def test_whatever_the_system_lacks_while_the_part_is_made_is_503(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("umusic.library.media.fcntl.flock", fail)
+        patched.setattr("umusic.library.record_file.fcntl.flock", fail)
         response = await client.upload(user, take(0.1))
     assert (response.code, response.headers["Retry-After"]) == (503, "5")
     assert as_json(response)["type"] == "/problems/out-of-resources"

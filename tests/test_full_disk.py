@@ -21,6 +21,8 @@ from tests.process import Process
 from tests.wavs import take
 
 BLOCK = 4096
+pytestmark = pytest.mark.disk
+
 LONG, SMALL = take(20.0), take(0.05)
 _MOUNT = 'mount -t tmpfs -o size=4m,nr_inodes=64,mode=755 umusic "$0" && exec "$@"'
 

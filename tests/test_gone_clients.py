@@ -11,6 +11,7 @@ import pytest
 
 from tests.client import Account, Client, as_json
 from tests.conftest import stopped_ffmpeg, wait_for
+from tests.stores import Kept
 from tests.test_uploads import assert_nothing_kept, rows
 from tests.wavs import chunk, take, wav
 from umusic.app import Services
@@ -49,16 +50,16 @@ class Visitor:
         self._writer.close()
 
 
-async def assert_gone_without_trace(services: Services, media_dir: Path) -> None:
+async def assert_gone_without_trace(services: Services, kept: Kept) -> None:
     await wait_for(lambda: not services.keeper.live and not services.lifecycle.requests)
     await services.lifecycle.settle()
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @both_partings
 @pytest.mark.gen_test
 async def test_in_the_headers_nothing_has_begun(
-    client: Client, services: Services, media_dir: Path, resets: bool
+    client: Client, services: Services, kept: Kept, resets: bool
 ) -> None:
     account, visitor = await client.register(), Visitor(client)
     for sent in (0, 7, 30, -3, -1):
@@ -67,14 +68,14 @@ async def test_in_the_headers_nothing_has_begun(
         assert not services.keeper.live
         await visitor.go(resets)
         await asyncio.sleep(0.02)
-        await assert_gone_without_trace(services, media_dir)
+        await assert_gone_without_trace(services, kept)
     assert (await client.upload(account, take(0.1), name="x")).code == 201
 
 
 @both_partings
 @pytest.mark.gen_test
 async def test_in_the_body_nothing_is_kept(
-    client: Client, services: Services, media_dir: Path, resets: bool
+    client: Client, services: Services, kept: Kept, resets: bool
 ) -> None:
     account, visitor = await client.register(), Visitor(client)
     start = head(account, f"Content-Length: {SIZE}")
@@ -82,14 +83,14 @@ async def test_in_the_body_nothing_is_kept(
         await visitor.send(start + WAV[:sent])
         await wait_for(lambda: services.keeper.live == 1)
         await visitor.go(resets)
-        await assert_gone_without_trace(services, media_dir)
+        await assert_gone_without_trace(services, kept)
     assert (await client.upload(account, take(0.1), name="x")).code == 201
 
 
 @both_partings
 @pytest.mark.gen_test
 async def test_before_the_last_byte_of_the_last_chunk_nothing_is_kept(
-    client: Client, services: Services, media_dir: Path, resets: bool
+    client: Client, services: Services, kept: Kept, resets: bool
 ) -> None:
     account, visitor = await client.register(), Visitor(client)
     start = head(account, "Transfer-Encoding: chunked")
@@ -97,7 +98,7 @@ async def test_before_the_last_byte_of_the_last_chunk_nothing_is_kept(
         await visitor.send(start + CHUNKED[:-missing])
         await wait_for(lambda: services.keeper.live == 1)
         await visitor.go(resets)
-        await assert_gone_without_trace(services, media_dir)
+        await assert_gone_without_trace(services, kept)
     assert (await client.upload(account, take(0.1), name="x")).code == 201
 
 

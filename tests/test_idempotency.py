@@ -12,6 +12,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.client import Account, Client, as_json, both_ways, form
 from tests.conftest import wait_for
+from tests.stores import Kept
 from tests.test_refusals import HEADER, LARGE, body
 from tests.test_slow_senders import connected
 from tests.test_uploads import assert_nothing_kept, files, rows
@@ -59,7 +60,7 @@ def head(account: Account, key: str, framing: str, query: str = "") -> bytes:
 @pytest.mark.parametrize("path", ["/record", "/record/", "/audio", "/users/wav", "/audiotrack"])
 @pytest.mark.gen_test
 async def test_the_same_key_gets_the_first_reply_again(
-    client: Client, services: Services, media_dir: Path, path: str
+    client: Client, services: Services, kept: Kept, path: str
 ) -> None:
     user = await client.register()
     first = await client.upload(user, WAV, name="take.wav", path=path, headers=keyed())
@@ -67,7 +68,7 @@ async def test_the_same_key_gets_the_first_reply_again(
     assert first.code == second.code == 201
     assert as_json(second) == as_json(first)
     assert second.headers["Location"] == first.headers["Location"]
-    assert len(await rows(services)) == len(files(media_dir)) == await keys(services) == 1
+    assert len(await rows(services)) == len(files(kept)) == await keys(services) == 1
 
 
 @both_ways
@@ -212,7 +213,7 @@ async def test_while_the_first_is_running_it_is_409_with_retry_after(
 @both_ways
 @pytest.mark.gen_test
 async def test_of_many_that_race_one_becomes_a_record_and_all_hear_of_it_in_the_end(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
 
@@ -226,7 +227,7 @@ async def test_of_many_that_race_one_becomes_a_record_and_all_hear_of_it_in_the_
 
     replies = await asyncio.gather(*(persist() for _ in range(8)))
     assert all(reply == replies[0] for reply in replies)
-    assert len(await rows(services)) == len(files(media_dir)) == 1
+    assert len(await rows(services)) == len(files(kept)) == 1
 
 
 @pytest.mark.parametrize("names", [("x", "x"), (None, None)])
@@ -237,7 +238,7 @@ async def test_of_two_that_race_in_two_processes_one_becomes_a_record(
     settings: Settings,
     database_url: str,
     ffmpeg: Path,
-    media_dir: Path,
+    kept: Kept,
     names: tuple[str | None, str | None],
 ) -> None:
     user = uuid.UUID((await client.register()).id)
@@ -258,7 +259,7 @@ async def test_of_two_that_race_in_two_processes_one_becomes_a_record(
         await uploads[loser].abort()
         again = await (services.keeper, elsewhere.keeper)[loser].begin(orders[loser])
     assert again.id == outcomes[1 - loser].id  # type: ignore[union-attr]
-    assert len(await rows(services)) == len(files(media_dir)) == 1
+    assert len(await rows(services)) == len(files(kept)) == 1
 
 
 @pytest.mark.gen_test
@@ -292,7 +293,7 @@ async def test_in_two_processes_the_key_alone_decides_if_the_libraries_are_two(
 @pytest.mark.expects_log("swept the files of 1 records")
 @pytest.mark.gen_test
 async def test_after_a_commit_of_which_nobody_could_tell_the_key_tells(
-    client: Client, services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = await client.register()
     add = services.records.add
@@ -311,20 +312,18 @@ async def test_after_a_commit_of_which_nobody_could_tell_the_key_tells(
     again = await client.upload(user, WAV, headers=keyed())
     assert again.code == 201
     assert [str(row.id) for row in await rows(services)] == [as_json(again)["id"]]
-    assert len(list(media_dir.rglob("*.mp3"))) == 1
+    assert len(kept.mp3s()) == 1
     await services.audit.sweep()
 
 
 @both_ways
 @pytest.mark.gen_test
-async def test_a_failed_upload_keeps_no_key(
-    client: Client, services: Services, media_dir: Path
-) -> None:
+async def test_a_failed_upload_keeps_no_key(client: Client, services: Services, kept: Kept) -> None:
     user = await client.register()
     for wav, status in ((WAV[:-100], 422), (b"no sound at all", 415), (b"", 422)):
         assert (await client.upload(user, wav, headers=keyed())).code == status
         assert await keys(services) == 0
-        await assert_nothing_kept(services, media_dir)
+        await assert_nothing_kept(services, kept)
     async with connected(client) as (_, writer):
         writer.write(head(user, "a key", f"Content-Length: {len(WAV)}") + WAV[:20_000])
         await wait_for(lambda: services.keeper.live == 1)

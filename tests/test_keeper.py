@@ -18,16 +18,19 @@ from tornado.tcpclient import TCPClient
 
 from tests.client import Account, Client, as_json
 from tests.conftest import children, stopped_ffmpeg, wait_for
+from tests.stores import Kept, lapse
 from tests.test_uploads import assert_nothing_kept
 from tests.wavs import chunk, fmt, pieces, take, tone, wav
 from umusic.app import Services
 from umusic.audio.segments import UNIT, Lengths
 from umusic.errors import CommitUncertain, DatabaseUnavailable, Draining, NoSpace
-from umusic.library.media import PartFile
 from umusic.library.models import Record
 from umusic.library.orders import Order
+from umusic.library.record_file import PartFile
 
 LONG = take(60.0)
+#: What takes a `.part` away once its record is committed: on the disk, and beside a bucket.
+REMOVALS = ("settle", "discard")
 #: Segments of it are encoded before it has ended, for long enough to be seen.
 EAGER = Lengths(shortest=20 * UNIT, longest=20 * UNIT, patience=0)
 ENDLESS = wav(b"", data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF)
@@ -52,7 +55,7 @@ async def sending(client: Client, account: Account, body: bytes = LONG) -> IOStr
 
 @pytest.mark.gen_test
 async def test_a_client_that_leaves_half_way_leaves_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     services.keeper.pool.lengths = EAGER
     stream = await sending(client, await client.register())
@@ -61,7 +64,7 @@ async def test_a_client_that_leaves_half_way_leaves_nothing(
     stream.close()
     await wait_for(lambda: not services.keeper.live)
     await services.lifecycle.settle()
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     assert not children("ffmpeg")
     assert len(asyncio.all_tasks()) < before
 
@@ -85,7 +88,7 @@ async def test_a_client_that_leaves_after_its_last_byte_has_its_record_kept(
 @pytest.mark.expects_log("ffmpeg failed with status -9")
 @pytest.mark.gen_test
 async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
 
@@ -98,12 +101,12 @@ async def test_an_ffmpeg_that_dies_is_503_and_leaves_nothing(
     response = await client.upload_chunked(user, pieces())
     assert response.code == 503
     assert as_json(response)["type"] == "/problems/encoder-failed"
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
 async def test_a_body_shorter_than_its_content_length_leaves_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     services.keeper.pool.lengths = EAGER
     stream = await sending(client, await client.register())
@@ -113,12 +116,12 @@ async def test_a_body_shorter_than_its_content_length_leaves_nothing(
         await stream.read_until(b"\r\n")
     await wait_for(lambda: not services.keeper.live)
     await services.lifecycle.settle()
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
 async def test_a_commit_whose_outcome_is_unknown_keeps_the_file_if_the_row_is_there(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = services.records.add
 
@@ -131,14 +134,14 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_the_file_if_the_row_is_th
     await upload.write(take(0.1))
     record = await upload.finish()
     assert await services.records.find(record.id, record.user_id)
-    assert [path.stem for path in media_dir.rglob("*.mp3")] == [str(record.id)]
+    assert kept.names() == [services.media.path(record.user_id, record.id)]
 
 
 @pytest.mark.parametrize("lookup_works", [True, False])
 @pytest.mark.expects_log("swept the files of 1 records")
 @pytest.mark.gen_test
 async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch, lookup_works: bool
+    services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch, lookup_works: bool
 ) -> None:
     """The row may still be on its way, so even its absence proves nothing."""
 
@@ -157,30 +160,34 @@ async def test_a_commit_of_which_nobody_can_tell_leaves_the_file_to_the_sweep(
         with pytest.raises(CommitUncertain):
             await upload.finish()
         await upload.abort()
-    assert len(list(media_dir.rglob("*.mp3"))) == 1
+    assert len(kept.mp3s()) == 1
+    await lapse(services)
     assert await services.audit.sweep() == 1
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.expects_log("swept the files of 1 records")
 @pytest.mark.gen_test
 async def test_a_crash_after_the_commit_costs_no_record(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, kept: Kept, media_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PartFile, "settle", PartFile.release)
     upload = await services.keeper.begin(await order(services))
     await upload.write(take(0.1))
-    record = await upload.finish()
+    with monkeypatch.context() as patch:
+        for name in REMOVALS:
+            patch.setattr(PartFile, name, PartFile.release)
+        record = await upload.finish()
     assert len(list(media_dir.rglob("*.part"))) == 1
     assert await services.audit.sweep() == 1
-    assert [path.name for path in media_dir.rglob("*.*")] == [f"{record.id}.mp3"]
+    assert kept.names() == [services.media.path(record.user_id, record.id)]
+    assert not list(media_dir.rglob("*.part"))
 
 
 @pytest.mark.expects_log("a .part could not be removed")
 @pytest.mark.expects_log("swept the files of 1 records")
 @pytest.mark.gen_test
 async def test_a_part_that_cannot_be_removed_after_the_commit_does_not_cost_the_upload(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, kept: Kept, media_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_only(part: PartFile) -> None:
         part.release()
@@ -189,15 +196,18 @@ async def test_a_part_that_cannot_be_removed_after_the_commit_does_not_cost_the_
     upload = await services.keeper.begin(await order(services))
     await upload.write(take(0.1))
     with monkeypatch.context() as patch:
-        patch.setattr(PartFile, "settle", read_only)
+        for name in REMOVALS:
+            patch.setattr(PartFile, name, read_only)
         record = await upload.finish()
     assert await services.audit.sweep() == 1
-    assert [path.name for path in media_dir.rglob("*.*")] == [f"{record.id}.mp3"]
+    assert kept.names() == [services.media.path(record.user_id, record.id)]
+    assert not list(media_dir.rglob("*.part"))
 
 
+@pytest.mark.disk
 @pytest.mark.gen_test
 async def test_a_full_volume_is_no_space_and_leaves_nothing(
-    services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = await services.keeper.begin(await order(services))
     await upload.write(take(0.1))
@@ -209,16 +219,17 @@ async def test_a_full_volume_is_no_space_and_leaves_nothing(
     with pytest.raises(NoSpace):
         await upload.finish()
     await upload.abort()
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
+@pytest.mark.disk
 @pytest.mark.parametrize("number", [1, 2, 3], ids=["the root's", "the file's", "its directory's"])
 @pytest.mark.expects_log("media-away")
 @pytest.mark.gen_test
 async def test_an_fsync_that_fails_is_a_failure_and_leaves_nothing(
     client: Client,
     services: Services,
-    media_dir: Path,
+    kept: Kept,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
@@ -231,25 +242,23 @@ async def test_an_fsync_that_fails_is_a_failure_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", fail)
     assert (await client.upload(account, take(0.1))).code == 503
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     assert (await client.upload(account, take(0.1))).code == 201
     assert next(calls) > 4
 
 
 @pytest.mark.gen_test
-async def test_nothing_is_made_before_the_header_is_read(
-    services: Services, media_dir: Path
-) -> None:
+async def test_nothing_is_made_before_the_header_is_read(services: Services, kept: Kept) -> None:
     upload = await services.keeper.begin(await order(services))
     await upload.write(take(0.1)[:40])
-    assert list(media_dir.iterdir()) == []
+    assert kept.is_empty
     assert not children("ffmpeg")
     await upload.abort()
 
 
 @pytest.mark.gen_test
 async def test_the_mp3_grows_while_the_wav_comes_in_and_the_wav_is_never_on_disk(
-    services: Services, media_dir: Path
+    services: Services, kept: Kept, media_dir: Path
 ) -> None:
     upload = await services.keeper.begin(await order(services))
     await upload.write(ENDLESS)
@@ -259,6 +268,7 @@ async def test_the_mp3_grows_while_the_wav_comes_in_and_the_wav_is_never_on_disk
     part = next(media_dir.rglob("*.part"))
     await wait_for(lambda: part.stat().st_size > 10_000)
     assert part.stat().st_size < 1_000_000
+    assert kept.is_remote == (kept.names() == [])
     assert [path for path in media_dir.rglob("*") if path.is_file()] == [part]
     record = await upload.finish()
     assert record.samples == 2_000_000
@@ -276,7 +286,7 @@ async def test_a_short_wav_is_encoded_in_one_piece_however_it_comes_in(services:
 
 
 @pytest.mark.gen_test
-async def test_aborting_all_ends_uploads_at_any_stage(services: Services, media_dir: Path) -> None:
+async def test_aborting_all_ends_uploads_at_any_stage(services: Services, kept: Kept) -> None:
     fresh = await services.keeper.begin(await order(services))
     running = await services.keeper.begin(await order(services))
     await running.write(take(1.0)[:50_000])
@@ -291,12 +301,12 @@ async def test_aborting_all_ends_uploads_at_any_stage(services: Services, media_
     with pytest.raises(Draining):
         await end
     await finishing.abort()
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
 async def test_an_upload_that_is_aborted_while_ffmpeg_starts_leaves_nothing(
-    services: Services, media_dir: Path
+    services: Services, kept: Kept
 ) -> None:
     upload = await services.keeper.begin(await order(services))
     writing = asyncio.ensure_future(upload.write(take(1.0)))
@@ -305,7 +315,7 @@ async def test_an_upload_that_is_aborted_while_ffmpeg_starts_leaves_nothing(
     with contextlib.suppress(Draining):  # it may just have been taken
         await writing
     assert not children("ffmpeg")
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test

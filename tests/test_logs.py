@@ -18,6 +18,7 @@ import pytest
 
 from tests import leaks
 from tests.process import ROOT, Process, umusic
+from tests.stores import kept_beside
 from tests.warm import Forked
 from umusic import logs
 
@@ -150,6 +151,7 @@ def on_a_terminal(directory: Path, **environment: str) -> str:
     (directory / "media").mkdir(exist_ok=True)
     ours, theirs = pty.openpty()
     settings = {"PORT": "0", "DATA_DIR": directory / "data", "MEDIA_DIR": directory / "media"}
+    environment |= kept_beside(directory / "media").environment
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, ours)
         told, telling = os.pipe()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tornado.tcpclient import TCPClient
 
 from tests.client import Account, Client, as_json, both_ways, form
 from tests.conftest import wait_for
+from tests.stores import Kept
 from tests.test_uploads import assert_nothing_kept, files, rows
 from tests.wavs import pieces, take
 from umusic.app import Services
@@ -41,7 +41,7 @@ async def head_alone(client: Client, *lines: str) -> tuple[IOStream, bytes]:
 @both_ways
 @pytest.mark.gen_test
 async def test_a_wav_larger_than_the_quota_is_413_before_its_body_is_read(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     stream, head = await head_alone(
@@ -49,7 +49,7 @@ async def test_a_wav_larger_than_the_quota_is_413_before_its_body_is_read(
     )
     with contextlib.closing(stream):
         assert b" 413 " in head.split(b"\r\n")[0]
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     response = await client.upload(user, take(1.0))
     assert response.code == 413
     assert as_json(response)["type"] == "/problems/quota-exceeded"
@@ -59,23 +59,23 @@ async def test_a_wav_larger_than_the_quota_is_413_before_its_body_is_read(
 @both_ways
 @pytest.mark.gen_test
 async def test_a_chunked_one_is_413_while_it_streams_and_leaves_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     response = await client.upload_chunked(user, pieces(take(1.0), 10_000))
     assert response.code == 413
     assert as_json(response)["type"] == "/problems/quota-exceeded"
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @both_ways
 @pytest.mark.gen_test
-async def test_a_form_is_413_as_well(client: Client, services: Services, media_dir: Path) -> None:
+async def test_a_form_is_413_as_well(client: Client, services: Services, kept: Kept) -> None:
     user = await client.register()
     content_type, body = form({}, take(1.0))
     response = await client.upload(user, body, headers={"Content-Type": content_type})
     assert response.code == 413
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
@@ -118,7 +118,7 @@ async def test_a_foreign_library_does_not_tell_what_it_has_left(client: Client) 
 
 @pytest.mark.gen_test
 async def test_uploads_that_fit_one_by_one_but_not_together_do_not_pass_the_quota(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     released = asyncio.Event()
@@ -141,4 +141,4 @@ async def test_uploads_that_fit_one_by_one_but_not_together_do_not_pass_the_quot
     codes = [(await upload).code for upload in uploads]
     assert sorted(codes) == fitting * [201] + 2 * [413]
     assert await used(client, user) <= QUOTA
-    assert len(await rows(services)) == len(files(media_dir)) == QUOTA // size
+    assert len(await rows(services)) == len(files(kept)) == QUOTA // size

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import uuid
-from pathlib import Path
 
 import pytest
 from tornado.httpclient import HTTPResponse
 
 from tests.client import Account, Client, as_json, both_ways
+from tests.stores import Kept
 from tests.test_uploads import assert_nothing_kept
 from tests.wavs import take
 from umusic.app import Services
@@ -119,14 +119,14 @@ async def test_wrong_changes_are_refused_and_change_nothing(
 @both_ways
 @pytest.mark.gen_test
 async def test_a_deleted_record_is_gone_at_once_with_its_file_and_404_the_second_time(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     # nginx would remember a file that it has just sent; test_nginx.py sees for how long.
     link = as_json(await client.upload(user, take(0.1), name="a"))["link"]
     response = await delete(client, link, user)
     assert (response.code, response.body) == (204, b"")
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     for gone in (await client.fetch(link), await delete(client, link, user)):
         assert gone.code == 404
         assert as_json(gone)["type"] == "/problems/record-not-found"
@@ -134,23 +134,23 @@ async def test_a_deleted_record_is_gone_at_once_with_its_file_and_404_the_second
 
 
 @pytest.mark.gen_test
-async def test_the_other_records_of_the_library_stay(client: Client, media_dir: Path) -> None:
+async def test_the_other_records_of_the_library_stay(client: Client, kept: Kept) -> None:
     user = await client.register()
     links = [as_json(await client.upload(user, take(0.1)))["link"] for _ in range(2)]
     await delete(client, links[0], user)
     assert (await client.fetch(links[1])).code == 200
-    assert len(list(media_dir.rglob("*.mp3"))) == 1
+    assert len(kept.mp3s()) == 1
 
 
 @pytest.mark.gen_test
 async def test_of_many_deletions_of_one_record_one_succeeds(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     link = as_json(await client.upload(user, take(0.1)))["link"]
     replies = await asyncio.gather(*(delete(client, link, user) for _ in range(8)))
     assert sorted(reply.code for reply in replies) == [204] + 7 * [404]
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @both_ways

@@ -15,6 +15,7 @@ from tests.client import Account, Client, as_json, both_ways
 from tests.conftest import run_apart, wait_for
 from tests.draft import PARTIAL, REGISTRY, VERSION, Draft, Line, content_digest, flag
 from tests.process import Process
+from tests.stores import Kept
 from tests.test_tus import parts
 from tests.test_uploads import files, rows
 from tests.tus import Tus
@@ -95,7 +96,7 @@ async def test_whoever_waits_for_100_hears_the_url_before(client: Client, media_
 
 @pytest.mark.gen_test
 async def test_a_plain_upload_that_breaks_in_the_middle_is_resumed(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept, media_dir: Path
 ) -> None:
     user = await client.register()
     draft = Draft(client, user)
@@ -117,7 +118,7 @@ async def test_a_plain_upload_that_breaks_in_the_middle_is_resumed(
     assert last.headers["Location"] == last.json["link"]
     assert last.json["source"]["size"] == len(WAV)
     assert await mp3_of(client, last.json["link"]) == await plain_mp3(client, user)
-    assert len(await rows(services)) == len(files(media_dir)) == 2
+    assert len(await rows(services)) == len(files(kept)) == 2
 
 
 @both_ways

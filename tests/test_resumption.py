@@ -23,6 +23,7 @@ from tests.client import Client, as_json, both_ways
 from tests.conftest import wait_for
 from tests.front import Nginx
 from tests.process import Process
+from tests.stores import Kept
 from tests.test_slow_senders import connected
 from tests.test_tus import parts
 from tests.test_uploads import files, rows
@@ -179,7 +180,7 @@ async def all_there(tus: Tus, services: Services) -> str:
     """An upload of which all bytes are there, as a crash may leave it."""
     assert tus.account
     url = await tus.begin(len(WAV))
-    path = services.media.wav_part(uuid.UUID(tus.account.id), uuid.UUID(url[-36:])).path
+    path = services.media.directory.wav_part(uuid.UUID(tus.account.id), uuid.UUID(url[-36:])).path
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(WAV)
     return url
@@ -188,7 +189,7 @@ async def all_there(tus: Tus, services: Services) -> str:
 @pytest.mark.parametrize("how", ["HEAD", "GET", "PATCH", "tend"])
 @pytest.mark.gen_test
 async def test_what_has_come_before_a_crash_becomes_a_record_by_itself(
-    client: Client, services: Services, media_dir: Path, how: str
+    client: Client, services: Services, kept: Kept, media_dir: Path, how: str
 ) -> None:
     tus = Tus(client, await client.register())
     url = await all_there(tus, services)
@@ -202,7 +203,7 @@ async def test_what_has_come_before_a_crash_becomes_a_record_by_itself(
         assert (await tus.state(url))["state"] == "encoding"
     await wait_for(lambda: not services.resumptions.live and not parts(media_dir))
     assert (await tus.state(url))["state"] == "done"
-    assert len(await rows(services)) == len(files(media_dir)) == 1
+    assert len(await rows(services)) == len(files(kept)) == 1
 
 
 @pytest.mark.gen_test
@@ -224,7 +225,7 @@ async def test_a_patch_that_meets_the_record_being_made_hears_of_it(
 
 @pytest.mark.gen_test
 async def test_a_commit_that_nobody_knows_of_makes_one_record(
-    client: Client, services: Services, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = Records.add
 
@@ -245,7 +246,7 @@ async def test_a_commit_that_nobody_knows_of_makes_one_record(
     assert (await tus.state(url))["state"] == "done"
     assert "Content-Location" in (await tus.patch(url, len(WAV), b"")).headers
     await services.audit.sweep()
-    assert len(await rows(services)) == len(files(media_dir)) == 1
+    assert len(await rows(services)) == len(files(kept)) == 1
 
 
 @pytest.mark.gen_test

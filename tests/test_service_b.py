@@ -10,6 +10,7 @@ import pytest
 from tests.client import Client, as_json, both_ways
 from tests.senders import Reply, Request, Send, by_every_client
 from tests.services import MISSING, assert_is_mp3_of, bearer
+from tests.stores import Kept
 from tests.wavs import take
 
 
@@ -120,12 +121,12 @@ class TestWithFilingForOthersOff:
     @by_every_client
     @pytest.mark.gen_test
     async def test_one_files_for_oneself_only(
-        self, site: str, send: Send, wav: Path, media_dir: Path
+        self, site: str, send: Send, wav: Path, kept: Kept
     ) -> None:
         ann, anns = await register(send, site)
         ben, _ = await register(send, site, "Ben")
         for other in (ben, MISSING):
             reply = await upload(send, site, other, anns, wav)
             assert reply.problem == (403, "filing-for-others-off")
-        assert not list(media_dir.iterdir())
+        assert kept.is_empty
         assert (await upload(send, site, ann, anns, wav)).status == 201

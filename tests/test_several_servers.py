@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -25,6 +24,7 @@ from tests.process import Process
 from tests.wavs import take
 
 T = TypeVar("T")
+Files = Callable[[], list[str]]
 QUOTA = 1_000_000
 SHORT = take(0.05)
 
@@ -59,11 +59,15 @@ def servers(database: str) -> Iterator[list[Process]]:
 
 
 @pytest.fixture
-def user(servers: list[Process]) -> tuple[str, Path]:
-    """A token, and where the files of its owner are."""
+def user(servers: list[Process]) -> tuple[str, Files]:
+    """A token, and what tells the files of its owner."""
     token = servers[0].register(str(uuid.uuid4()))
     owner = ask(servers[0], "GET", "/user", token)[1]["id"]
-    return token, servers[0].directory / "media" / owner
+    return token, files_of(servers[0], owner)
+
+
+def files_of(server: Process, owner: str) -> Files:
+    return lambda: [name for name in server.kept.names() if name.startswith(f"{owner}/")]
 
 
 def ask(
@@ -116,16 +120,14 @@ class Sending:
         raise AssertionError("no answer")
 
 
-def files(directory: Path) -> list[Path]:
-    return list(directory.rglob("*"))
-
-
 def problem(reply: dict[str, Any]) -> str:
     return str(reply["type"]).removeprefix("/problems/")
 
 
-def test_of_uploads_of_one_name_one_is_kept(servers: list[Process], user: tuple[str, Path]) -> None:
-    token, directory = user
+def test_of_uploads_of_one_name_one_is_kept(
+    servers: list[Process], user: tuple[str, Files]
+) -> None:
+    token, files = user
     for name in ("a.wav", "b.wav"):
         sending = [Sending(each, token, f"/record?name={name}") for each in 3 * servers]
         time.sleep(0.3)
@@ -133,13 +135,13 @@ def test_of_uploads_of_one_name_one_is_kept(servers: list[Process], user: tuple[
         assert Counter(status for status, _, _ in replies) == {201: 1, 409: 8}
         [link] = {reply["link"].partition("/record")[2] for _, reply, _ in replies}
         assert ask(servers[1], "GET", f"/record{link}")[0] == 200
-    assert len(files(directory)) == 2
+    assert len(files()) == 2
 
 
 def test_of_uploads_of_one_key_one_is_kept_and_all_get_its_reply(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
-    token, directory = user
+    token, files = user
     for key in ("first", "second"):
         sending = [Sending(each, token, Idempotency_Key=key) for each in 2 * servers]
         time.sleep(0.3)
@@ -153,14 +155,14 @@ def test_of_uploads_of_one_key_one_is_kept_and_all_get_its_reply(
         for server in servers:
             status, reply, _ = Sending(server, token, Idempotency_Key=key).end()
             assert (status, reply["id"]) == (201, *kept)
-    assert len(files(directory)) == 2
+    assert len(files()) == 2
     assert ask(servers[2], "GET", "/user", token)[1]["records"] == 2
 
 
 def test_a_key_and_a_name_together_are_no_trouble(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
-    token, directory = user
+    token, files = user
     path = "/record?name=take.wav"
     sending = [Sending(each, token, path, Idempotency_Key="both") for each in servers]
     time.sleep(0.3)
@@ -169,7 +171,7 @@ def test_a_key_and_a_name_together_are_no_trouble(
     kept = {reply["id"] for status, reply, _ in replies if status == 201}
     again = {Sending(each, token, path, Idempotency_Key="both").end()[1]["id"] for each in servers}
     assert again == kept
-    assert len(files(directory)) == 1
+    assert len(files()) == 1
 
 
 def test_a_user_who_goes_leaves_nothing_of_uploads_that_end_elsewhere(
@@ -193,12 +195,12 @@ def test_a_user_who_goes_leaves_nothing_of_uploads_that_end_elsewhere(
             if status == 201:
                 link = reply["link"].partition("/record")[2]
                 assert ask(servers[2], "GET", f"/record{link}")[0] == 404
-        directory = servers[0].directory / "media" / owner
-        await_true(lambda directory=directory: files(directory) == [])  # type: ignore[misc]
+        files = files_of(servers[0], owner)
+        await_true(lambda files=files: files() == [])  # type: ignore[misc]
 
 
 def test_a_record_that_is_deleted_elsewhere_is_read_to_its_end(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
     token, _ = user
     receipt = ask(servers[0], "PUT", "/record", token, take(5.0))[1]
@@ -216,9 +218,9 @@ def test_a_record_that_is_deleted_elsewhere_is_read_to_its_end(
 
 
 def test_a_deletion_wins_over_renamings_and_other_deletions(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
-    token, directory = user
+    token, files = user
     for number in range(5):
         path = servers[0].upload(token)
         name = json.dumps({"name": f"{number}.wav"}).encode()
@@ -233,13 +235,13 @@ def test_a_deletion_wins_over_renamings_and_other_deletions(
         assert sorted([one, other]) == [204, 404]
         assert {*renamed, read} <= {200, 404}
         assert ask(servers[2], "PATCH", path, token, name)[0] == 404
-    assert files(directory) == []
+    assert files() == []
 
 
 def test_the_quota_is_not_exceeded_by_uploads_to_all_of_them(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
-    token, directory = user
+    token, files = user
     # Each fits when it begins, as a WAV; as MP3s they do not all.
     wav = take(5.0)
     size = ask(servers[0], "PUT", "/record", token, wav)[1]["size"]
@@ -250,11 +252,11 @@ def test_the_quota_is_not_exceeded_by_uploads_to_all_of_them(
     assert fit < 16
     assert Counter(status for status, _, _ in replies) == {201: fit - 1, 413: 16 - fit}
     assert ask(servers[1], "GET", "/user", token)[1]["bytes"] == fit * size <= QUOTA
-    assert len(files(directory)) == fit
+    assert len(files()) == fit
 
 
 def test_a_token_that_is_renewed_is_dead_everywhere_at_once(
-    servers: list[Process], user: tuple[str, Path]
+    servers: list[Process], user: tuple[str, Files]
 ) -> None:
     token, _ = user
     assert [ask(each, "GET", "/user", token)[0] for each in servers] == 3 * [200]
@@ -279,7 +281,7 @@ def test_sweeps_take_what_is_dead_and_nothing_that_lives(
     servers: list[Process], database: str
 ) -> None:
     tokens = [servers[0].register(str(uuid.uuid4())) for _ in range(3)]
-    media = servers[0].directory / "media"
+    shelf = servers[0].kept
     stop = threading.Event()
     kept: list[tuple[str, str]] = []
 
@@ -299,11 +301,8 @@ def test_sweeps_take_what_is_dead_and_nothing_that_lives(
     with ThreadPoolExecutor(6) as clients:
         running = [clients.submit(upload_and_delete, number) for number in range(6)]
         for _ in range(4):
-            dead = media / str(uuid.uuid4()) / f".{uuid.uuid4()}.part"
-            dead.parent.mkdir()
-            dead.write_bytes(b"what a crash left")
-            time.sleep(0.6)
-            assert not dead.exists()
+            dead = str(shelf.abandon(uuid.uuid4()))
+            await_true(lambda dead=dead: dead not in str(shelf.unfinished()))  # type: ignore[misc]
         stop.set()
         assert all(each.result() for each in running)
     for token, path in kept:
@@ -314,7 +313,7 @@ def test_sweeps_take_what_is_dead_and_nothing_that_lives(
 
 
 def test_old_keys_are_swept_by_whoever_comes_first(
-    servers: list[Process], database: str, user: tuple[str, Path]
+    servers: list[Process], database: str, user: tuple[str, Files]
 ) -> None:
     token, _ = user
     for key in ("old", "new"):

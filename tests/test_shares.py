@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +10,7 @@ import pytest
 
 from tests.client import Account, Client, as_json, both_ways, form
 from tests.conftest import wait_for
+from tests.stores import Kept
 from tests.test_refusals import HEADER, LARGE, body
 from tests.test_slow_senders import connected, upload_head
 from tests.wavs import take
@@ -102,7 +102,7 @@ async def test_a_form_is_counted_once_its_sender_is_known(
 @both_ways
 @pytest.mark.gen_test
 async def test_the_place_comes_back_however_an_upload_ends(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     ann = await client.register("Ann")
     assert (await client.upload(ann, take(0.1), name="taken")).code == 201
@@ -138,4 +138,4 @@ async def test_the_place_comes_back_however_an_upload_ends(
         await hang_up()
         await break_chunks()
         await wait_for(lambda: services.keeper.live == 0)
-    assert len(list(media_dir.rglob("*.mp3"))) == SHARE + 2
+    assert len(kept.mp3s()) == SHARE + 2

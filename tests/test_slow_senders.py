@@ -14,6 +14,7 @@ import pytest
 from tests.client import Account, Client, as_json, both_ways
 from tests.conftest import stopped_ffmpeg
 from tests.front import TEMPLATES
+from tests.stores import Kept
 from tests.test_uploads import assert_nothing_kept
 from tests.wavs import fmt, pieces, take, tone, wav
 from umusic import server
@@ -72,7 +73,7 @@ def upload_head(account: Account, framing: str = "Content-Length: 1000000") -> s
 )
 @pytest.mark.gen_test
 async def test_a_body_that_drips_is_408_and_leaves_nothing(
-    client: Client, services: Services, framing: str, drop: bytes, media_dir: Any
+    client: Client, services: Services, framing: str, drop: bytes, kept: Kept
 ) -> None:
     user = await client.register()
     header = take(1.0)[:44]
@@ -82,7 +83,7 @@ async def test_a_body_that_drips_is_408_and_leaves_nothing(
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert b"/problems/body-stalled" in answer
     assert 0.9 < seconds < 8
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
     assert not services.lifecycle.requests
 
 

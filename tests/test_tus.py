@@ -11,6 +11,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.client import Client, as_json, both_ways
 from tests.conftest import wait_for
+from tests.stores import Kept
 from tests.test_uploads import files, rows
 from tests.tus import STREAM, Tus, checksum, metadata, problem
 from tests.wavs import take
@@ -28,7 +29,7 @@ def parts(media_dir: Path) -> list[Path]:
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.gen_test
 async def test_an_upload_in_two_pieces_becomes_the_record_that_one_piece_becomes(
-    client: Client, services: Services, media_dir: Path, slash: str
+    client: Client, services: Services, kept: Kept, media_dir: Path, slash: str
 ) -> None:
     user = await client.register()
     plain = as_json(await client.upload(user, WAV))
@@ -58,7 +59,7 @@ async def test_an_upload_in_two_pieces_becomes_the_record_that_one_piece_becomes
     assert state["record"]["source"] == plain["source"]
     assert await tus.offset(url) == len(WAV)
     await wait_for(lambda: not parts(media_dir))
-    assert len(await rows(services)) == len(files(media_dir)) == 2
+    assert len(await rows(services)) == len(files(kept)) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ async def test_another_version_is_412(client: Client) -> None:
 
 
 @pytest.mark.gen_test
-async def test_creation_with_upload_may_end_it_at_once(client: Client, media_dir: Path) -> None:
+async def test_creation_with_upload_may_end_it_at_once(client: Client, kept: Kept) -> None:
     user = await client.register()
     tus = Tus(client, user)
     whole = await tus.create(len(WAV), WAV, Prefer="return=representation")
@@ -116,7 +117,7 @@ async def test_creation_with_upload_may_end_it_at_once(client: Client, media_dir
     assert (begun.code, begun.headers["Upload-Offset"]) == (201, str(HALF))
     last = await tus.patch(begun.headers["Location"], HALF, WAV[HALF:])
     assert last.code == 204
-    await wait_for(lambda: len(files(media_dir)) == 2)
+    await wait_for(lambda: len(files(kept)) == 2)
 
 
 @pytest.mark.gen_test
@@ -298,14 +299,14 @@ async def test_of_two_with_one_name_the_second_fails_at_its_end(client: Client) 
 
 
 @pytest.mark.gen_test
-async def test_a_deleted_user_takes_uploads_along(client: Client, media_dir: Path) -> None:
+async def test_a_deleted_user_takes_uploads_along(client: Client, kept: Kept) -> None:
     user = await client.register()
     tus = Tus(client, user)
     url = await tus.begin(len(WAV))
     await tus.patch(url, 0, WAV[:HALF])
     assert (await client.fetch("/user", method="DELETE", headers=user.bearer)).code == 204
     assert (await tus.ask("HEAD", url)).code == 404
-    assert not list(media_dir.iterdir())
+    assert kept.is_empty
 
 
 @pytest.mark.gen_test

@@ -41,19 +41,16 @@ def test_a_start_sweeps_what_a_crash_left_and_no_live_upload_of_another_process(
     start: Callable[[], Process],
 ) -> None:
     first = start()
-    media = first.directory / "media"
     tokens = [first.register(f"user {number}") for number in range(2)]
     sent = [60, 1000, len(WAV) // 4, len(WAV) // 2, len(WAV) - 1]
     live = [(begin(first, token, count), count) for token in tokens for count in sent]
-    await_true(lambda: len(list(media.rglob("*.part"))) == len(live))
-    left = media / str(uuid.uuid4()) / f".{uuid.uuid4()}.part"
-    left.parent.mkdir()
-    left.write_bytes(b"what a crash left")
+    await_true(lambda: len(list(first.media.rglob("*.part"))) == len(live))
+    first.kept.abandon(uuid.uuid4())
     second = start()
     # The sweep says so at its end, when it has seen all.
     await_true(lambda: "swept the files of 1 records" in second.log.read_text())
-    assert not left.exists()
-    assert len(list(media.rglob("*.part"))) == len(live)
+    assert len(list(first.media.rglob("*.part"))) == len(live)
+    assert len(first.kept.unfinished()) == (0 if first.kept.is_remote else len(live))
     for connection, count in live:
         connection.send(WAV[count:])
     for connection, _ in live:

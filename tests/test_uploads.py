@@ -12,15 +12,16 @@ from sqlalchemy import select
 from tests.client import Client, as_json, both_ways, form
 from tests.decoders import decoded_samples
 from tests.services import MISSING
+from tests.stores import Kept
 from tests.wavs import pieces, take, tone, wav
 from umusic.app import Services
-from umusic.library.models import Record
+from umusic.library.models import Claim, Record
 
 ONE_SECOND = 44100
 
 
-def files(media_dir: Path) -> list[Path]:
-    return [path for path in media_dir.rglob("*") if path.is_file()]
+def files(kept: Kept) -> list[str]:
+    return kept.names()
 
 
 async def rows(services: Services) -> list[Record]:
@@ -28,10 +29,12 @@ async def rows(services: Services) -> list[Record]:
         return list(await session.scalars(select(Record)))
 
 
-async def assert_nothing_kept(services: Services, media_dir: Path) -> None:
+async def assert_nothing_kept(services: Services, kept: Kept) -> None:
     assert await rows(services) == []
-    assert list(media_dir.iterdir()) == []
+    assert kept.is_empty
     assert services.keeper.live == 0
+    async with services.database.reading() as session:
+        assert (await session.scalars(select(Claim))).all() == []
 
 
 @both_ways
@@ -117,7 +120,7 @@ async def test_credentials_may_stand_in_form_fields_before_the_file(client: Clie
 
 @pytest.mark.gen_test
 async def test_a_file_before_its_credentials_is_400_and_says_so(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     content_type, body = form({}, take(0.1))
@@ -126,12 +129,12 @@ async def test_a_file_before_its_credentials_is_400_and_says_so(
     response = await client.upload(None, body, headers={"Content-Type": content_type})
     assert response.code == 400
     assert "before the file" in as_json(response)["detail"]
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
 async def test_a_library_that_is_named_after_the_file_is_400_but_the_own_one_is_no_trouble(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     ann, ben = await client.register("Ann"), await client.register("Ben")
     content_type, body = form({}, take(0.1))
@@ -139,7 +142,7 @@ async def test_a_library_that_is_named_after_the_file_is_400_but_the_own_one_is_
         late = body.removesuffix(b"--b0und--\r\n") + form({"user_id": library.id}, None)[1]
         response = await client.upload(ann, late, headers={"Content-Type": content_type})
         assert response.code == status
-        assert len(await rows(services)) == len(files(media_dir)) == (status == 201)
+        assert len(await rows(services)) == len(files(kept)) == (status == 201)
 
 
 @pytest.mark.gen_test
@@ -217,7 +220,7 @@ async def test_a_name_that_is_taken_is_409_with_the_link_of_the_one_that_has_it(
 
 @pytest.mark.gen_test
 async def test_of_two_uploads_of_one_name_that_race_one_is_201_and_one_409(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
 
@@ -232,7 +235,7 @@ async def test_of_two_uploads_of_one_name_that_race_one_is_201_and_one_409(
     for number in range(0, 50, 5):
         await asyncio.gather(*(race(f"{number + other}.wav") for other in range(5)))
     assert {row.name for row in await rows(services)} == {f"{number}.wav" for number in range(50)}
-    assert len(await rows(services)) == len(files(media_dir)) == 50
+    assert len(await rows(services)) == len(files(kept)) == 50
 
 
 @pytest.mark.parametrize(
@@ -270,14 +273,14 @@ async def test_wrong_credentials_are_refused(
 )
 @pytest.mark.gen_test
 async def test_what_is_not_a_whole_wav_is_refused_and_leaves_nothing(
-    client: Client, services: Services, media_dir: Path, body: bytes, status: int, words: str
+    client: Client, services: Services, kept: Kept, body: bytes, status: int, words: str
 ) -> None:
     user = await client.register()
     response = await client.upload(user, body, name="x")
     assert response.code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert words in as_json(response)["detail"]
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @both_ways
@@ -291,13 +294,13 @@ async def test_an_empty_body_is_422(client: Client) -> None:
 
 @pytest.mark.gen_test
 async def test_a_form_that_is_cut_short_is_400_and_leaves_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user = await client.register()
     content_type, body = form({}, take(1.0))
     response = await client.upload(user, body[:-20], headers={"Content-Type": content_type})
     assert response.code == 400
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.parametrize(
@@ -315,13 +318,13 @@ async def test_a_form_that_is_cut_short_is_400_and_leaves_nothing(
 )
 @pytest.mark.gen_test
 async def test_a_form_without_exactly_one_file_is_400(
-    client: Client, services: Services, media_dir: Path, content_type: str, body: bytes
+    client: Client, services: Services, kept: Kept, content_type: str, body: bytes
 ) -> None:
     user = await client.register()
     response = await client.upload(user, body, headers={"Content-Type": content_type})
     assert response.code == 400
     assert as_json(response)["type"] == "/problems/malformed-form"
-    await assert_nothing_kept(services, media_dir)
+    await assert_nothing_kept(services, kept)
 
 
 @pytest.mark.gen_test
@@ -354,12 +357,12 @@ class TestLimits:
     @both_ways
     @pytest.mark.gen_test
     async def test_a_chunked_body_over_the_limit_is_413_and_leaves_nothing(
-        self, client: Client, services: Services, media_dir: Path
+        self, client: Client, services: Services, kept: Kept
     ) -> None:
         user = await client.register()
         response = await client.upload_chunked(user, pieces(take(0.5), 10_000))
         assert response.code == 413
-        await assert_nothing_kept(services, media_dir)
+        await assert_nothing_kept(services, kept)
 
     @pytest.mark.gen_test
     async def test_a_form_may_be_a_little_longer_than_the_file_it_holds(
@@ -374,7 +377,7 @@ class TestLimits:
     @both_ways
     @pytest.mark.gen_test
     async def test_a_stalled_body_is_408_and_leaves_nothing(
-        self, client: Client, services: Services, media_dir: Path
+        self, client: Client, services: Services, kept: Kept
     ) -> None:
         user = await client.register()
         released = asyncio.Event()
@@ -385,7 +388,7 @@ class TestLimits:
 
         reply = asyncio.ensure_future(client.upload_chunked(user, stall()))
         await asyncio.sleep(1.5)
-        await assert_nothing_kept(services, media_dir)
+        await assert_nothing_kept(services, kept)
         released.set()
         assert (await reply).code == 408
 

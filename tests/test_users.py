@@ -5,13 +5,13 @@ import datetime
 import hashlib
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from tests.client import Account, Client, as_json, both_ways
+from tests.stores import Kept
 from tests.wavs import take
 from umusic.app import Services
 from umusic.library.models import Record, User
@@ -192,19 +192,19 @@ async def test_of_many_renewals_with_one_token_one_succeeds(client: Client) -> N
 @both_ways
 @pytest.mark.gen_test
 async def test_a_deleted_user_is_gone_with_all_records_and_files(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     user, other = await client.register("Ann"), await client.register("Ben")
     links = [as_json(await client.upload(user, take(0.1)))["link"] for _ in range(3)]
-    kept = as_json(await client.upload(other, take(0.1)))["link"]
+    left = as_json(await client.upload(other, take(0.1)))["link"]
     response = await client.fetch("/user", method="DELETE", headers=user.bearer)
     assert (response.code, response.body) == (204, b"")
     for link in links:
         assert (await client.fetch(link)).code == 404
     assert (await client.fetch("/user", headers=user.bearer)).code == 401
     assert (await client.fetch("/user", method="DELETE", headers=user.bearer)).code == 401
-    assert [path.name for path in media_dir.iterdir()] == [other.id]
-    assert (await client.fetch(kept)).code == 200
+    assert [name.partition("/")[0] for name in kept.names()] == [other.id]
+    assert (await client.fetch(left)).code == 200
     assert (await client.register("Ann")).id != user.id
 
 
@@ -226,7 +226,7 @@ async def test_what_a_deleted_user_filed_under_others_stays_there(
 )
 @pytest.mark.gen_test
 async def test_an_upload_that_ends_after_a_user_of_it_was_deleted_leaves_nothing(
-    client: Client, services: Services, media_dir: Path, deleted: str, status: int
+    client: Client, services: Services, kept: Kept, deleted: str, status: int
 ) -> None:
     user, other = await client.register("Ann"), await client.register("Ben")
     owner = user if deleted == "uploader and owner" else other
@@ -247,4 +247,4 @@ async def test_an_upload_that_ends_after_a_user_of_it_was_deleted_leaves_nothing
     assert (await uploading).code == status
     async with services.database.reading() as session:
         assert (await session.scalars(select(Record))).all() == []
-    assert list(media_dir.iterdir()) == []
+    assert kept.is_empty

@@ -4,21 +4,24 @@ import asyncio
 import os
 import signal
 import uuid
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from umusic.library.derived import Derived
 
 from tests.client import Account, Client, as_json, both_ways
 from tests.conftest import children, halted_ffmpegs, stopped_ffmpeg, wait_for
+from tests.stores import Kept
 from tests.test_gone_clients import Visitor
 from tests.test_metrics import read
 from tests.wavs import take
 from umusic.app import Services
-from umusic.library import derived, waveforms
+from umusic.library import derived_files, waveforms
+from umusic.library.derived_files import DerivedFiles
+from umusic.library.objects import Objects
 
 both_kinds = pytest.mark.parametrize(
     ("kind", "media_type"), [("waveform", "image/png"), ("peaks", "application/json")]
@@ -32,9 +35,9 @@ async def stored(client: Client, seconds: float = 1.0) -> tuple[Account, str]:
     return user, f"id={receipt['id']}&user={user.id}"
 
 
-def outlines(media_dir: Path) -> set[str]:
+def outlines(kept: Kept) -> set[str]:
     """The names of all that has been made of MP3s."""
-    return {path.name for path in media_dir.rglob("*.waveform/*")}
+    return {name.rpartition("/")[2] for name in kept.names() if ".waveform/" in name}
 
 
 @both_ways
@@ -105,7 +108,7 @@ async def test_a_picture_is_as_large_as_was_asked_for(client: Client) -> None:
 )
 @pytest.mark.gen_test
 async def test_another_size_is_422_and_names_the_range(
-    client: Client, more: str, field: str, media_dir: Path
+    client: Client, more: str, field: str, kept: Kept
 ) -> None:
     _, query = await stored(client, 0.1)
     response = await client.fetch(f"/record/waveform?{query}&{more}")
@@ -113,7 +116,7 @@ async def test_another_size_is_422_and_names_the_range(
     problem = as_json(response)
     assert (problem["type"], problem["field"]) == ("/problems/invalid-field", field)
     assert problem["detail"].endswith(f"from 16 to {4096 if field == 'width' else 1024}.")
-    assert not outlines(media_dir)
+    assert not outlines(kept)
 
 
 @both_ways
@@ -149,14 +152,14 @@ async def test_put_of_either_name_is_an_upload(client: Client) -> None:
 
 @pytest.mark.gen_test
 async def test_what_was_made_is_kept_and_not_made_again(
-    client: Client, services: Services, complaining_ffmpeg: Path, media_dir: Path
+    client: Client, services: Services, complaining_ffmpeg: Path, kept: Kept
 ) -> None:
     _, query = await stored(client)
     first = await client.fetch(f"/record/peaks?{query}")
     services.waveforms.ffmpeg = complaining_ffmpeg
     assert (await client.fetch(f"/record/peaks?{query}")).body == first.body
     assert (await client.fetch(f"/record/waveform?{query}")).code == 200
-    assert outlines(media_dir) == {"peaks.json", "1200x200.png"}
+    assert outlines(kept) == {"peaks.json", "1200x200.png"}
 
 
 @pytest.mark.gen_test
@@ -179,12 +182,12 @@ async def test_many_who_ask_at_once_share_one_making(
 
 
 @pytest.mark.gen_test
-async def test_of_many_sizes_the_oldest_are_dropped(client: Client, media_dir: Path) -> None:
+async def test_of_many_sizes_the_oldest_are_dropped(client: Client, kept: Kept) -> None:
     _, query = await stored(client, 0.1)
     for width in range(100, 112):
         assert (await client.fetch(f"/record/waveform?{query}&width={width}")).code == 200
     kept = {f"{width}x200.png" for width in range(104, 112)}
-    assert outlines(media_dir) == {"peaks.json", *kept}
+    assert outlines(kept) == {"peaks.json", *kept}
 
 
 @both_kinds
@@ -232,7 +235,7 @@ async def test_no_more_than_some_are_made_at_once_and_no_more_than_many_wait(
 
 @pytest.mark.gen_test
 async def test_a_client_that_leaves_leaves_no_process_behind(
-    client: Client, services: Services, media_dir: Path, halting_ffmpeg: Path
+    client: Client, services: Services, kept: Kept, halting_ffmpeg: Path
 ) -> None:
     _, query = await stored(client, 5.0)
     services.waveforms.ffmpeg = halting_ffmpeg
@@ -243,12 +246,12 @@ async def test_a_client_that_leaves_leaves_no_process_behind(
     os.kill(pid, signal.SIGCONT)
     await wait_for(lambda: not services.waveforms.live and not services.lifecycle.requests)
     assert not children("ffmpeg")
-    assert outlines(media_dir) == {"peaks.json", "1200x200.png"}
+    assert outlines(kept) == {"peaks.json", "1200x200.png"}
 
 
 @pytest.mark.gen_test
 async def test_the_stop_of_the_server_stops_what_is_being_made(
-    client: Client, services: Services, media_dir: Path, halting_ffmpeg: Path
+    client: Client, services: Services, kept: Kept, halting_ffmpeg: Path
 ) -> None:
     _, query = await stored(client, 5.0)
     services.waveforms.ffmpeg = halting_ffmpeg
@@ -258,13 +261,13 @@ async def test_the_stop_of_the_server_stops_what_is_being_made(
     assert not children("ffmpeg")
     assert as_json(await asked)["type"] == "/problems/draining"
     assert as_json(await client.fetch(f"/record/peaks?{query}"))["type"] == "/problems/draining"
-    assert not outlines(media_dir)
+    assert not outlines(kept)
 
 
 @pytest.mark.gen_test
-async def test_a_missing_mp3_is_404(client: Client, media_dir: Path) -> None:
+async def test_a_missing_mp3_is_404(client: Client, kept: Kept) -> None:
     _, query = await stored(client)
-    next(media_dir.rglob("*.mp3")).unlink()
+    kept.remove(*kept.mp3s())
     response = await client.fetch(f"/record/waveform?{query}")
     assert response.code == 404
     assert as_json(response)["type"] == "/problems/record-not-found"
@@ -273,9 +276,9 @@ async def test_a_missing_mp3_is_404(client: Client, media_dir: Path) -> None:
 @both_ways
 @pytest.mark.expects_log("ffmpeg failed")
 @pytest.mark.gen_test
-async def test_a_damaged_mp3_is_404_and_says_so(client: Client, media_dir: Path) -> None:
+async def test_a_damaged_mp3_is_404_and_says_so(client: Client, kept: Kept) -> None:
     _, query = await stored(client)
-    next(media_dir.rglob("*.mp3")).write_bytes(bytes(20_000))
+    kept.write(*kept.mp3s(), bytes(20_000))
     response = await client.fetch(f"/record/waveform?{query}")
     assert response.code == 404
     assert as_json(response)["type"] == "/problems/record-damaged"
@@ -295,21 +298,59 @@ async def test_without_ffmpeg_it_is_503(client: Client, services: Services, tmp_
 
 @pytest.mark.expects_log("made again")
 @pytest.mark.gen_test
-async def test_peaks_that_a_crash_tore_are_made_again(client: Client, media_dir: Path) -> None:
+async def test_peaks_that_a_crash_tore_are_made_again(client: Client, kept: Kept) -> None:
     _, query = await stored(client)
     whole = (await client.fetch(f"/record/peaks?{query}")).body
-    [kept] = media_dir.rglob("peaks.json")
-    kept.write_bytes(b"")
+    [peaks] = [name for name in kept.names() if name.endswith("peaks.json")]
+    kept.write(peaks, b"")
     assert (await client.fetch(f"/record/waveform?{query}")).code == 200
-    assert kept.read_bytes() == whole
+    assert kept.read(peaks) == whole
 
 
 @pytest.mark.gen_test
-async def test_a_deletion_takes_all_of_it_along(client: Client, media_dir: Path) -> None:
+async def test_a_deletion_takes_all_of_it_along(client: Client, kept: Kept) -> None:
     user, query = await stored(client)
     await client.fetch(f"/record/waveform?{query}")
     assert (await client.fetch("/user", method="DELETE", headers=user.bearer)).code == 204
-    assert list(media_dir.iterdir()) == []
+    assert kept.is_empty
+
+
+def amid_writing(patch: pytest.MonkeyPatch, late: str, act: Callable[[], Any]) -> None:
+    """Has something happen while a directory gets what is made of an MP3."""
+    loop = asyncio.get_running_loop()
+    publish, fsync = DerivedFiles._publish, os.fsync
+
+    def now() -> None:
+        asyncio.run_coroutine_threadsafe(act(), loop).result(10)
+
+    def around(files: DerivedFiles, name: str, data: bytes) -> None:
+        if late == "before it is written":
+            now()
+        publish(files, name, data)
+        if late == "after":
+            now()
+
+    def on_fsync(file: int) -> None:
+        fsync(file)
+        now()
+
+    patch.setattr(DerivedFiles, "_publish", around)
+    if late == "before it is published":
+        patch.setattr(derived_files.os, "fsync", on_fsync)
+
+
+def amid_putting(patch: pytest.MonkeyPatch, late: str, act: Callable[[], Any]) -> None:
+    """The same while a bucket gets it, at once."""
+    put = Objects.put
+
+    async def around(objects: Objects, *args: Any) -> None:
+        if late != "after":
+            await act()
+        await put(objects, *args)
+        if late == "after":
+            await act()
+
+    patch.setattr(Objects, "put", around)
 
 
 @pytest.mark.parametrize("late", ["before it is written", "before it is published", "after"])
@@ -317,42 +358,29 @@ async def test_a_deletion_takes_all_of_it_along(client: Client, media_dir: Path)
 async def test_a_deletion_during_the_making_leaves_nothing(
     client: Client,
     services: Services,
-    media_dir: Path,
+    kept: Kept,
     monkeypatch: pytest.MonkeyPatch,
     late: str,
 ) -> None:
     user, query = await stored(client)
-    loop = asyncio.get_running_loop()
-    publish, fsync = Derived._publish, os.fsync
 
-    def remove() -> None:
+    async def remove() -> None:
         monkeypatch.undo()
-        removal = services.removal.remove_user(uuid.UUID(user.id))
-        asyncio.run_coroutine_threadsafe(removal, loop).result(10)
+        await services.removal.remove_user(uuid.UUID(user.id))
 
-    def around(kept: Derived, name: str, data: bytes) -> None:
-        if late == "before it is written":
-            remove()
-        publish(kept, name, data)
-        if late == "after":
-            remove()
-
-    def on_fsync(file: int) -> None:
-        fsync(file)
-        remove()
-
-    monkeypatch.setattr(Derived, "_publish", around)
-    if late == "before it is published":
-        monkeypatch.setattr(derived.os, "fsync", on_fsync)
+    if kept.is_remote:
+        amid_putting(monkeypatch, late, remove)
+    else:
+        amid_writing(monkeypatch, late, remove)
     response = await client.fetch(f"/record/peaks?{query}")
     assert response.code == 404
     assert as_json(response)["type"] == "/problems/record-not-found"
-    assert list(media_dir.iterdir()) == []
+    assert kept.is_empty
 
 
 @pytest.mark.gen_test
 async def test_deletions_and_makings_at_once_leave_nothing(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
     for _ in range(5):
         users = [await stored(client, 0.1) for _ in range(4)]
@@ -367,12 +395,13 @@ async def test_deletions_and_makings_at_once_leave_nothing(
         replies = await asyncio.gather(*asked, *deletions)
         assert {reply.code for reply in replies} <= {200, 204, 404}
         await wait_for(lambda: not services.waveforms.live)
-        assert list(media_dir.iterdir()) == []
+        assert kept.is_empty
 
 
+@pytest.mark.disk
 @pytest.mark.gen_test
 async def test_the_sweep_removes_what_has_no_mp3_and_what_nobody_writes_on(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept, media_dir: Path
 ) -> None:
     _, query = await stored(client)
     await client.fetch(f"/record/waveform?{query}")
@@ -383,13 +412,13 @@ async def test_the_sweep_removes_what_has_no_mp3_and_what_nobody_writes_on(
         directory.mkdir(parents=True)
         (directory / "peaks.json").write_bytes(b"{}")
     (own / f".{mp3.stem}.{uuid.uuid4().hex}.new").write_bytes(b"half")
-    with derived._locked(own / f".{mp3.stem}.{uuid.uuid4().hex}.new") as live:
+    with derived_files._locked(own / f".{mp3.stem}.{uuid.uuid4().hex}.new") as live:
         await services.audit.sweep()
         assert os.fstat(live.fileno()).st_nlink == 1
         assert {path.name for path in own.iterdir()} == {
             *(mp3.name, f"{mp3.stem}.waveform", Path(str(live.name)).name)
         }
-    assert outlines(media_dir) == {"peaks.json", "1200x200.png"}
+    assert outlines(kept) == {"peaks.json", "1200x200.png"}
     assert not alone.exists()
     await services.audit.sweep()
     assert len(list(own.iterdir())) == 2
@@ -397,23 +426,26 @@ async def test_the_sweep_removes_what_has_no_mp3_and_what_nobody_writes_on(
 
 @pytest.mark.gen_test
 async def test_a_repair_takes_what_was_made_along(
-    client: Client, services: Services, media_dir: Path
+    client: Client, services: Services, kept: Kept
 ) -> None:
-    kept, query = await stored(client)
+    sound, query = await stored(client)
     lost, other = await stored(client)
     for each in (query, other):
         await client.fetch(f"/record/peaks?{each}")
-    next((media_dir / lost.id).glob("*.mp3")).unlink()
+    [mp3] = [name for name in kept.mp3s() if name.startswith(lost.id)]
+    kept.remove(mp3)
     async for finding in services.audit.check():
         assert await services.audit.repair(finding)
-    assert not (media_dir / lost.id).exists()
-    assert len(list((media_dir / kept.id).iterdir())) == 2
+    await services.audit.tidy()
+    assert lost.id not in {name.partition("/")[0] for name in kept.names()}
+    assert len([name for name in kept.names() if name.startswith(sound.id)]) == 2
 
 
+@pytest.mark.disk
 @pytest.mark.expects_log("no-space")
 @pytest.mark.gen_test
 async def test_a_full_volume_is_told_and_leaves_nothing(
-    client: Client, media_dir: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, kept: Kept, media_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, query = await stored(client)
 
@@ -421,10 +453,10 @@ async def test_a_full_volume_is_told_and_leaves_nothing(
         raise OSError(28, os.strerror(28))
 
     with monkeypatch.context() as patch:
-        patch.setattr(derived.os, "fsync", full)
+        patch.setattr(derived_files.os, "fsync", full)
         response = await client.fetch(f"/record/peaks?{query}")
     assert response.code == 507
-    assert not outlines(media_dir)
+    assert not outlines(kept)
     assert not list(media_dir.rglob("*.new"))
     assert (await client.fetch(f"/record/peaks?{query}")).code == 200
 

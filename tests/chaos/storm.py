@@ -45,11 +45,6 @@ class Storm:
         self._ffmpeg.symlink_to(embedded.ffmpeg_binary())
         self.server = self._started()
 
-    @property
-    def media(self) -> Path:
-        """The directory of the files."""
-        return self._directory / "media"
-
     def strike(self, kind: str | None = None) -> None:
         """Lets the next fault happen: each of the deck comes before any comes again too often."""
         if kind is None:
@@ -148,7 +143,7 @@ class Storm:
     def _kill_server(self) -> None:
         self.server.popen.kill()
         self.server.close()
-        self.parts_left += len(list(self.media.rglob("*.part")))
+        self.parts_left += len(list(self.server.media.rglob("*.part")))
         # Nobody is there any more who would end those that were stopped.
         self._continue_ffmpegs()
 
