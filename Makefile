@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test api-test chaos browser-test tus-test screenshots compose-test bench bench-quick \
+.PHONY: run demo test pooler-test api-test chaos browser-test tus-test screenshots compose-test bench bench-quick \
 	up down roll lint format clean
 
 run: $(VENV)/.run
@@ -15,6 +15,9 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist worksteal
+
+pooler-test: $(VENV)/.dev
+	$(PY) -m pytest --pooler -n 2 --dist worksteal
 
 api-test: $(VENV)/.dev
 	$(PY) -m pytest -m api -s

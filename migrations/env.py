@@ -10,11 +10,11 @@ import logging
 from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from umusic import settings
 from umusic.errors import StartError
+from umusic.library.connecting import single_engine
 from umusic.library.models import Base
 
 log = logging.getLogger("umusic.migrations")
@@ -22,7 +22,6 @@ log = logging.getLogger("umusic.migrations")
 #: An arbitrary number that means "umusic migrates" among the advisory locks of the database.
 _LOCK = 7_105_102_019
 _LOCK_MINUTES = 10
-_CONNECT_SECONDS = 5.0
 
 
 def _run(connection: Connection) -> None:
@@ -49,9 +48,7 @@ def _lock(connection: Connection) -> None:
 
 
 async def _migrate(url: str) -> None:
-    engine = create_async_engine(
-        url, poolclass=NullPool, connect_args={"timeout": _CONNECT_SECONDS}
-    )
+    engine = single_engine(url, NullPool)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run)

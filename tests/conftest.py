@@ -23,6 +23,7 @@ from tornado.web import Application
 from tests import leaks, rows
 from tests.client import Client
 from tests.front import Nginx
+from tests.pooler import OPTION, around_pooler, pooler
 from tests.postgres import copy_cluster, make_cluster
 from tests.process import Process, pids
 from tests.stores import S3, Kept, kept_beside, session_in
@@ -32,6 +33,9 @@ from umusic import embedded, server
 from umusic.app import Services
 from umusic.library import schema, users
 from umusic.settings import PREFIX, Settings
+
+#: Puts something before the Postgres of a URL.
+Before = Callable[[str], contextlib.AbstractContextManager[str]]
 
 
 def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
@@ -108,11 +112,20 @@ def data_dir(directory: Path, made_cluster: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(made_cluster: Path) -> Iterator[str]:
+def before_postgres(pytestconfig: pytest.Config) -> Before:
+    """What stands before each Postgres: nothing, or with --pooler a pgbouncer."""
+    return pooler if pytestconfig.getoption(OPTION) else contextlib.nullcontext
+
+
+@pytest.fixture(scope="session")
+def cluster(made_cluster: Path, before_postgres: Before) -> Iterator[str]:
     """The URL of a database in a Postgres of this session's own."""
     with scratch_directory() as made:
         copy_cluster(made_cluster, made)
-        with embedded.postgres(made, options={"max_connections": "40"}) as url:
+        with (
+            embedded.postgres(made, options={"max_connections": "40"}) as url,
+            before_postgres(url) as url,
+        ):
             yield url
 
 
@@ -120,7 +133,7 @@ def cluster(made_cluster: Path) -> Iterator[str]:
 def template(cluster: str) -> str:
     """The name of a migrated database to copy from."""
     run_apart(execute(cluster, "CREATE DATABASE template_umusic"))
-    url = make_url(cluster).set(database="template_umusic")
+    url = make_url(around_pooler(cluster)).set(database="template_umusic")
     call_apart(schema.migrate, url.render_as_string(hide_password=False))
     return "template_umusic"
 
@@ -406,6 +419,8 @@ def no_surprise_in_the_log(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", choices=("disk", "s3"), default="disk", help="where MP3s are kept")
+    told = "umusic reaches Postgres through pgbouncer in transaction mode"
+    parser.addoption(OPTION, action="store_true", help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -58,7 +58,8 @@ class Postgres:
 
     def start(self) -> None:
         """Starts it; after a kill it recovers first."""
-        self.url = self._running.enter_context(embedded.postgres(self._directory))
+        url = self._running.enter_context(embedded.postgres(self._directory))
+        self.url = self.url or url  # that of a pooler in between stays
 
     def stop(self) -> None:
         """Shuts it down: whoever is connected is thrown out."""

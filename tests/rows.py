@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
+from tests.pooler import around_pooler
 from umusic.library.database import Database
 
 _INSERT = text(
@@ -40,7 +40,7 @@ _EMPTY = """
     SET session_replication_role = replica;
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND backend_type = 'client backend';
+        AND backend_type = 'client backend' AND state <> 'idle';
     DO $$
     DECLARE name text;
     BEGIN
@@ -60,11 +60,8 @@ _SHAPE = """
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a database behind a Unix socket."""
-    parts = make_url(url)
-    connection = await asyncpg.connect(
-        host=parts.query["host"], user=parts.username, database=parts.database
-    )
+    """A connection to a database, to itself where there is a pooler before it."""
+    connection = await asyncpg.connect(around_pooler(url))
     try:
         yield connection
     finally:

@@ -14,17 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-from sqlalchemy.engine import make_url
 
 from tests import wavs
 from tests.chaos.clients import Sender, download, exchange
 from tests.chaos.ledger import Ledger
 from tests.chaos.parcels import Parcel, Shelf
 from tests.chaos.storm import DECK, Storm, await_true
-from tests.conftest import run_apart, scratch_directory
+from tests.conftest import Before, run_apart, scratch_directory
 from tests.postgres import Postgres
+from tests.rows import connected
 from tests.stores import Kept
 
 #: What the short one has of faults, once each and in any order.
@@ -34,11 +33,12 @@ _CLIENTS = 6
 
 
 @pytest.fixture
-def postgres() -> Iterator[Postgres]:
+def postgres(before_postgres: Before) -> Iterator[Postgres]:
     with scratch_directory() as directory:
         made = Postgres(directory)
         made.start()
-        yield made
+        with before_postgres(made.url) as made.url:
+            yield made
         made.stop()
 
 
@@ -153,15 +153,8 @@ def _claims(database_url: str) -> int:
 
 
 async def _asked(database_url: str, question: str) -> list[Any]:
-    parts = make_url(database_url)
-    connection = await asyncpg.connect(
-        host=parts.query["host"], user=parts.username, database=parts.database
-    )
-    try:
-        async with asyncio.timeout(10):
-            return list(await connection.fetch(question))
-    finally:
-        await connection.close()
+    async with asyncio.timeout(10), connected(database_url) as connection:
+        return list(await connection.fetch(question))
 
 
 def _seed() -> str:

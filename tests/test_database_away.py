@@ -13,6 +13,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.client import Account, Client, as_json
 from tests.conftest import (
+    Before,
     call_apart,
     execute,
     run_apart,
@@ -35,12 +36,13 @@ GOING = {"stopped": Postgres.stop, "killed": Postgres.kill}
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+def postgres(before_postgres: Before) -> Iterator[Postgres]:
     with scratch_directory() as directory:
         made = Postgres(directory)
         made.start()
         call_apart(schema.migrate, made.url)
-        yield made
+        with before_postgres(made.url) as made.url:
+            yield made
         made.stop()
 
 

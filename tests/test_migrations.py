@@ -11,7 +11,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import execute, run_apart
@@ -19,12 +18,13 @@ from tests.process import Done, Process, umusic
 from tests.rows import connected
 from umusic.errors import StartError
 from umusic.library import schema
+from umusic.library.connecting import single_engine
 from umusic.library.models import Base
 
 
 def look(url: str, question: Callable[[Connection], Any]) -> Any:
     async def ask() -> Any:
-        engine = create_async_engine(url, poolclass=NullPool)
+        engine = single_engine(url, NullPool)
         async with engine.connect() as connection:
             return await connection.run_sync(question)
 

@@ -60,7 +60,7 @@ def postgres(
 ) -> Iterator[str]:
     """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be and `create` allows.
 
-    Yields SQLAlchemy's URL of the database. If another umusic runs it already, that one is shared,
+    Yields the URL of the database. If another umusic runs it already, that one is shared,
     should `share` allow it; whoever may share waits at the end for those that share with it.
     `options` are settings of postgresql.conf. Call it from the main thread: the server dies with
     the thread that started it.
@@ -343,7 +343,7 @@ def _try_lock(file: IO[str]) -> bool:
 
 
 def _url(socket_dir: Path) -> str:
-    return f"postgresql+asyncpg://{_ROLE}@/{_ROLE}?host={quote(os.fspath(socket_dir))}"
+    return f"postgresql://{_ROLE}@/{_ROLE}?host={quote(os.fspath(socket_dir))}"
 
 
 def _failure(what: str) -> StartError:

@@ -11,7 +11,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from platformdirs import user_config_path, user_state_path
@@ -44,6 +44,8 @@ _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 
 #: Of the prefix, characters that mean the same in every URL.
 _S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?")
+#: In a URL. A / in it is forgiven, an @ is not.
+_PASSWORD = re.compile(r"(?P<user>[^:/?#@]*:)(?P<password>[^@]*)(?=@)")
 
 #: Bit rates of MPEG-1 Layer III in kbit/s (ISO 11172-3, table of 2.4.2.3).
 Bitrate = Literal[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
@@ -53,14 +55,17 @@ def _split(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
-def _asyncpg_url(value: str | None) -> str | None:
+def _libpq_url(value: str | None) -> str | None:
     if value is None:
         return None
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in ("postgres", "postgresql", "postgresql+asyncpg"):
         raise ValueError("write it as postgresql://user:password@host:5432/database")
-    # libpq's word for what asyncpg calls ssl.
-    return f"postgresql+asyncpg://{rest.replace('sslmode=', 'ssl=')}"
+    if found := _PASSWORD.match(rest):
+        rest = found["user"] + quote(found["password"], safe="%") + rest[found.end() :]
+    if re.split("[/?#]", rest, maxsplit=1)[0].count("@") > 1:
+        raise ValueError("write an @ in the password as %40")
+    return f"postgresql://{rest}"
 
 
 def _s3_url(value: str | None) -> str | None:
@@ -141,7 +146,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     #: Unset: an embedded PostgreSQL, its data in `data_dir`.
-    database_url: Annotated[str | None, AfterValidator(_asyncpg_url)] = None
+    database_url: Annotated[str | None, AfterValidator(_libpq_url)] = None
     data_dir: Path = Path(".umusic")
     media_dir: Path = Path("media")
     #: Set: s3://bucket/prefix, where the MP3s are kept; `media_dir` is for what is not finished.

@@ -11,15 +11,14 @@ from typing import cast
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from umusic.errors import CommitUncertain, DatabaseUnavailable
+from umusic.library.connecting import pooled_engine
 
-#: Seconds to wait for a connection of the pool, for a new one, and for an answer.
+#: Seconds to wait for a connection of the pool, and for a sign of life.
 _POOL_SECONDS = 10.0
-_CONNECT_SECONDS = 5.0
-_COMMAND_SECONDS = 30.0
 _PING_SECONDS = 3.0
 #: SQLSTATE classes that mean "not now": connection, transaction rollback (deadlocks), resources,
 #: operator intervention, system.
@@ -35,16 +34,15 @@ class ConstraintBroken(Exception):
 
 
 class Database:
-    """A pool of connections. `url` is SQLAlchemy's, of the kind postgresql+asyncpg://…"""
+    """A pool of connections. `url` is libpq's, of the kind postgresql://…"""
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        self._engine = create_async_engine(
+        self._engine = pooled_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=_POOL_SECONDS,
             pool_pre_ping=True,
-            connect_args={"timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
             # Else each ping is a transaction: three round trips to Postgres instead of one.
             isolation_level="AUTOCOMMIT",
         )
