@@ -124,7 +124,8 @@ class Bench:
         """Runs the baseline, with a worker a core."""
         database, media = self._database("baseline"), self._media("baseline")
         environment = _environment()
-        environment |= {"DATABASE_URL": database, "MEDIA_DIR": str(media), "FFMPEG": FFMPEG}
+        url = database.replace("postgresql:", "postgresql+asyncpg:", 1)  # SQLAlchemy's word
+        environment |= {"DATABASE_URL": url, "MEDIA_DIR": str(media), "FFMPEG": FFMPEG}
         # Where its temporary files go: on the same disk as the MP3s.
         environment["TMPDIR"] = str(self.scratch)
         port = unused_port()

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import asyncpg
+
+from tests.pooler import around_pooler
 from tests.process import pids
 from tests.rows import connected
 from umusic import embedded
@@ -53,6 +56,8 @@ class Postgres:
 
     def __init__(self, directory: Path) -> None:
         self.url = ""
+        #: What a pooler in between has to reach again before a start is over.
+        self.awaited = ""
         self._directory = directory
         self._running = contextlib.ExitStack()
 
@@ -60,6 +65,9 @@ class Postgres:
         """Starts it; after a kill it recovers first."""
         url = self._running.enter_context(embedded.postgres(self._directory))
         self.url = self.url or url  # that of a pooler in between stays
+        if self.awaited and around_pooler(self.awaited) != self.awaited:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, _answered(self.awaited)).result()
 
     def stop(self) -> None:
         """Shuts it down: whoever is connected is thrown out."""
@@ -88,6 +96,20 @@ class Postgres:
     @property
     def _main(self) -> int:
         return int((self._directory / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+async def _answered(url: str) -> None:
+    """Waits for an answer from behind the pooler, which tries to reach Postgres now and then."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await asyncpg.connect(url, statement_cache_size=0)
+                try:
+                    await connection.execute("SELECT 1")
+                    return
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(0.02)
 
 
 def _signal_all(processes: list[int], number: int) -> None:

@@ -50,7 +50,8 @@ def postgres(before_postgres: Before) -> Iterator[Postgres]:
 def database_url(postgres: Postgres) -> str:
     name = f"test_{uuid.uuid4().hex}"
     run_apart(execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE umusic"))
-    return make_url(postgres.url).set(database=name).render_as_string(hide_password=False)
+    postgres.awaited = make_url(postgres.url).set(database=name).render_as_string(False)
+    return postgres.awaited
 
 
 @pytest.fixture(params=GOING.values(), ids=GOING.keys())

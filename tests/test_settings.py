@@ -45,6 +45,12 @@ def test_the_environment_wins_over_env_file(
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgresql://u:p@h/d"),
         (
             "DATABASE_URL",
+            "postgresql://u:p/%20?#:1@h/d",
+            "database_url",
+            "postgresql://u:p%2F%20%3F%23%3A1@h/d",
+        ),
+        (
+            "DATABASE_URL",
             "postgresql://h/d?sslmode=require",
             "database_url",
             "postgresql://h/d?sslmode=require",
