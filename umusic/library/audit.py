@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from umusic.library.media import Leftover, Media
+from umusic.errors import RecordUnknown
+from umusic.library.media import Leftover, Media, Stored
 from umusic.library.models import Record
 from umusic.library.records import Records
 from umusic.library.strays import Strays
@@ -118,7 +119,7 @@ class Audit:
         if finding.fault is Fault.UNREADABLE:
             return False  # a matter of rights, or of the disk; it may well be whole
         if finding.fault is Fault.UNFINISHED:
-            return await self._finish_off(self._media.leftover(user_id, record_id))
+            return await self._finish_off(user_id, record_id)
         if finding.fault is Fault.STRAY:
             return await self._strays.remove(user_id, record_id)
         if finding.fault is not Fault.ROW_MISSING:
@@ -182,7 +183,14 @@ class Audit:
             return Fault.UNREADABLE
         return None
 
-    async def _finish_off(self, file: Leftover) -> bool:
+    async def _finish_off(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
+        finished = True
+        async for file in self._media.leftovers(user_id):
+            if file.record_id == record_id:
+                finished = await self._finish(file) and finished
+        return finished
+
+    async def _finish(self, file: Leftover) -> bool:
         held = await self._records.holds(file.user_id, file.record_id)
         if held is None and file.may_be_foreign:
             # What the sweep leaves alone: of another database, or of a user who is gone.
@@ -206,12 +214,20 @@ class Audit:
                     log.warning("left alone, as of another database: %s", file.record_id)
                     return False
                 if held:
-                    await file.settle()
+                    await self._settle(file)
                     return True
             await file.discard()
             return True
         finally:
             await file.release()
+
+    async def _settle(self, file: Leftover) -> None:
+        try:
+            record = await self._records.find(file.record_id, file.user_id)
+        except RecordUnknown:  # deleted since
+            await file.discard()
+        else:
+            await file.settle(Stored(record.size, record.sha256))
 
 
 async def _first(items: AsyncIterator[T], count: int) -> list[T]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from umusic.errors import MediaAway, RecordUnknown, StartError, Unavailable
+from umusic.errors import MediaAway, RecordBusy, RecordUnknown, StartError, Unavailable
 from umusic.library import media
 from umusic.library.claims import Claims, Held
 from umusic.library.derived_files import SUFFIX
@@ -38,8 +38,15 @@ class Bucket(media.Media):
 
     is_remote = True
 
-    def __init__(self, directory: Directory, objects: Objects, claims: Claims) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        objects: Objects,
+        claims: Claims,
+        known_as: str = "UMUSIC_MEDIA_URL",
+    ) -> None:
         super().__init__(directory)
+        self._known_as = known_as
         self.name = objects.url
         self.site = directory.site()
         self.objects = objects
@@ -56,7 +63,7 @@ class Bucket(media.Media):
             await self.objects.delete(probe)
         except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be written to: {exc.__cause__}. Grant the "
+                f"{self._known_as}: {self.name} cannot be written to: {exc.__cause__}. Grant the "
                 "key PutObject, GetObject, DeleteObject, ListBucket, AbortMultipartUpload and "
                 "ListBucketMultipartUploads."
             ) from exc
@@ -66,7 +73,7 @@ class Bucket(media.Media):
             await self._look()
         except MediaAway as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_URL: {self.name} cannot be reached: {exc.__cause__}. See that there "
+                f"{self._known_as}: {self.name} cannot be reached: {exc.__cause__}. See that there "
                 "is such a bucket, and that UMUSIC_S3_ENDPOINT, UMUSIC_S3_REGION and the keys are "
                 "right."
             ) from exc
@@ -190,7 +197,9 @@ class Part(media.Part):
 
     async def publish(self, modified: int) -> Stored:
         stored = await asyncio.to_thread(self._file.measure)
-        self._held = await self._bucket.claims.take(self._user_id, self._record_id)
+        self._held = await self._bucket.claims.seize(self._user_id, self._record_id)
+        if self._held is None:
+            raise RecordBusy
         key = self._bucket.path(self._user_id, self._record_id)
         await self._bucket.objects.put(key, self.path, "audio/mpeg")
         return stored
@@ -266,9 +275,13 @@ class Leftover(media.Leftover):
     async def is_published(self) -> bool:
         return True
 
-    async def settle(self) -> None:
+    async def settle(self, expected: Stored) -> None:
         assert self._held is not None
         await self._bucket.abort_unfinished(self.user_id, self.record_id)
+        found = await self._bucket.measure(self.user_id, self.record_id)
+        if found is not None and found != expected:
+            log.error("not what its row says, to the lost-and-found: %s.mp3", self.record_id)
+            await self._bucket.lost_and_found.add_file(self.user_id, self.record_id)
         await self._held.drop()
 
     async def discard(self) -> None:

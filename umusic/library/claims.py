@@ -39,8 +39,8 @@ class Held:
         self._renewing: asyncio.Task[None] | None = None
 
     async def take(self, session: AsyncSession) -> None:
-        """Makes the claims, in a transaction; they are held once it is committed. There may be an
-        old one, of a copy that was cut short."""
+        """Makes the claims, in a transaction; they are held once it is committed. Who copies such a
+        file (`move`) loses its claim by that."""
         for record_id in self.record_ids:
             await session.execute(self._taking(record_id))
 
@@ -119,16 +119,9 @@ class Claims:
         """Claims that are not made yet."""
         return Held(self, user_id, record_ids)
 
-    async def take(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Held:
-        """Makes a claim, and renews it."""
-        held = self.on(user_id, [record_id])
-        async with self.database.transaction() as session:
-            await held.take(session)
-        held.renew()
-        return held
-
     async def seize(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Held | None:
-        """Takes over a claim that has run out, or makes one; None if somebody has it."""
+        """Makes a claim, or takes over one that has run out, and renews it; None if somebody has
+        it."""
         held = self.on(user_id, [record_id])
         async with self.database.transaction() as session:
             if not await held.seize(session):

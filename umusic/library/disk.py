@@ -226,6 +226,7 @@ class Leftover(media.Leftover):
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         self.user_id = user_id
         self.record_id = record_id
+        self._root = root
         self._file = LeftoverFile(root, user_id, record_id)
 
     async def claim(self) -> bool:
@@ -237,8 +238,15 @@ class Leftover(media.Leftover):
     async def is_published(self) -> bool:
         return await asyncio.to_thread(self._file.is_published)
 
-    async def settle(self) -> None:
-        await asyncio.to_thread(self._file.settle)
+    async def settle(self, expected: Stored) -> None:
+        found = await asyncio.to_thread(_measured, self._file.final)
+        if found == expected:
+            await asyncio.to_thread(self._file.settle)
+            return
+        if found is not None:
+            log.error("not what its row says, to the lost-and-found: %s", self._file.final.name)
+            await LostDirectory(self._root).add_file(self.user_id, self.record_id)
+        await asyncio.to_thread(self._file.discard)
 
     async def discard(self) -> None:
         await asyncio.to_thread(self._file.discard)

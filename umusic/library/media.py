@@ -132,8 +132,10 @@ class Leftover(abc.ABC):
         """Whether a row may stand for it."""
 
     @abc.abstractmethod
-    async def settle(self) -> None:
-        """There is a row: the file stays."""
+    async def settle(self, expected: Stored) -> None:
+        """There is a row, of a file like this: it stays if it is what is there, of which nobody can
+        be sure after a copy that was cut short (`move`). Something else goes to the lost-and-found;
+        what was never published is removed."""
 
     @abc.abstractmethod
     async def discard(self) -> None:
