@@ -15,7 +15,6 @@ from tornado.web import Application
 
 from umusic.audio.ffmpeg import Mp3Settings
 from umusic.audio.pool import Pool
-from umusic.library import stores
 from umusic.library.audit import Audit
 from umusic.library.database import Database
 from umusic.library.idempotency import IdempotencyKeys
@@ -25,6 +24,7 @@ from umusic.library.orders import Limits
 from umusic.library.records import Records
 from umusic.library.removal import Removal
 from umusic.library.resumptions import Resumptions
+from umusic.library.stores import Stores
 from umusic.library.strays import Strays
 from umusic.library.uploads import Uploads
 from umusic.library.users import Users
@@ -88,6 +88,7 @@ class Library:
     media: Media
     removal: Removal
     audit: Audit
+    stores: Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Lib
     """Opens the library, and closes it again."""
     database = Database(database_url)
     users, records = Users(database), Records(database)
-    media = stores.store(settings, database, settings.media_url)
+    stores = Stores(settings, database)
+    media = stores.main()
     expiry = datetime.timedelta(seconds=settings.upload_expiry)
     uploads = Uploads(database, expiry, media.site)
     strays = Strays(uploads, records, media)
@@ -114,7 +116,7 @@ async def library(settings: Settings, *, database_url: str) -> AsyncIterator[Lib
     removal = Removal(users, records, media, audit, strays)
     keys = IdempotencyKeys(database)
     try:
-        yield Library(database, users, records, keys, uploads, media, removal, audit)
+        yield Library(database, users, records, keys, uploads, media, removal, audit, stores)
     finally:
         await database.close()
 
@@ -148,6 +150,7 @@ async def services(
             media=opened.media,
             removal=opened.removal,
             audit=opened.audit,
+            stores=opened.stores,
             keeper=keeper,
             resumptions=resumptions,
             waveforms=waveforms,

@@ -74,6 +74,12 @@ def _s3_url(value: str | None) -> str | None:
     return value
 
 
+def _media_url(value: str | None) -> str | None:
+    if value is not None and not (value.startswith("file:///") or _S3_URL.fullmatch(value)):
+        raise ValueError("write it as s3://bucket/prefix or file:///path")
+    return value
+
+
 def _bare_url(value: HttpUrl | None) -> HttpUrl | None:
     if value is not None and (value.query or value.fragment or value.username or value.password):
         raise ValueError("write it without ? and #, user and password")
@@ -151,6 +157,8 @@ class Settings(BaseSettings):
     media_dir: Path = Path("media")
     #: Set: s3://bucket/prefix, where the MP3s are kept; `media_dir` is for what is not finished.
     media_url: Annotated[str | None, AfterValidator(_s3_url)] = None
+    #: Set: where those are looked for that are not there, while they are moved.
+    media_fallback_url: Annotated[str | None, AfterValidator(_media_url)] = None
     #: Unset: that of AWS.
     s3_endpoint: Annotated[HttpUrl | None, AfterValidator(_bare_url)] = None
     s3_region: str = "us-east-1"

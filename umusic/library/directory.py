@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Directory:
-    """A directory with one of its own for each user."""
+    """A directory with one of its own for each user. `known_as` is the setting that names it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, known_as: str = "UMUSIC_MEDIA_DIR") -> None:
         self.root = root.absolute()
+        self._known_as = known_as
         self._identity: tuple[int, int] | None = None
 
     def prepare(self) -> None:
@@ -36,7 +37,7 @@ class Directory:
             self.check_writable()
         except OSError as exc:
             raise StartError(
-                f"UMUSIC_MEDIA_DIR: {self.root} cannot be written to ({exc.strerror}). Make it a "
+                f"{self._known_as}: {self.root} cannot be written to ({exc.strerror}). Make it a "
                 "directory that this user may write to, on a file system that has hard links."
             ) from exc
 
@@ -52,7 +53,7 @@ class Directory:
         if not self.root.is_dir():
             said = "is no directory" if self.root.exists() else "is not there"
             raise StartError(
-                f"UMUSIC_MEDIA_DIR: {self.root} {said}. If it is on a volume, mount that; if it is "
+                f"{self._known_as}: {self.root} {said}. If it is on a volume, mount that; if it is "
                 "to be a new one, make it with mkdir."
             )
 

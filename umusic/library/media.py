@@ -1,4 +1,5 @@
-"""Where the MP3s are kept: the contract of a store, which `disk` and `bucket` fulfil.
+"""Where the MP3s are kept: the contract of a store, which `disk` and `bucket` fulfil; `fallback`
+makes one of two.
 
 What all stores promise:
 - A file is there whole or not at all: `Part.publish` is atomic, and what it has published is
@@ -211,6 +212,8 @@ class Media(abc.ABC):
     is_remote = False
     #: Which directory has part-files of resumable uploads; None if that is the store itself.
     site: uuid.UUID | None = None
+    #: Whether nginx, where there is one, can send its files.
+    by_nginx = True
     lost_and_found: LostAndFound
 
     def __init__(self, directory: Directory) -> None:
@@ -220,6 +223,10 @@ class Media(abc.ABC):
     def path(self, user_id: uuid.UUID, record_id: uuid.UUID) -> str:
         """Where a published file lies in the store."""
         return f"{user_id}/{record_id}.mp3"
+
+    async def holding(self, path: str) -> "Media":
+        """The store that has a file: this one, unless it is made of several (`fallback`)."""
+        return self
 
     @abc.abstractmethod
     async def prepare(self) -> None:

@@ -1,27 +1,58 @@
-"""Which store it is, by its URL."""
+"""Which stores there are: that of the settings, and any other by its URL."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from umusic.library.bucket import Bucket
 from umusic.library.claims import Claims
 from umusic.library.database import Database
 from umusic.library.directory import Directory
 from umusic.library.disk import Disk
+from umusic.library.fallback import Fallback
 from umusic.library.media import Media
 from umusic.library.objects import Objects
 from umusic.library.s3 import S3Access
 from umusic.settings import Settings
 
 
-def store(settings: Settings, database: Database, url: str | None) -> Media:
-    """The store at `url`, reached as the settings say; without one the media directory itself."""
-    directory = Directory(settings.media_dir)
-    if url is None:
-        return Disk(directory)
-    endpoint, secret = settings.s3_endpoint, settings.s3_secret_key
-    access = S3Access(
-        settings.s3_region,
-        str(endpoint).rstrip("/") if endpoint else None,
-        settings.s3_access_key,
-        secret.get_secret_value() if secret else None,
-    )
-    objects = Objects(url, access)
-    return Bucket(directory, objects, Claims(database, objects.name))
+class Stores:
+    """Opens stores, those in S3 as the settings say how it is reached."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._directory = Directory(settings.media_dir)
+
+    def main(self) -> Media:
+        """The store that umusic works on."""
+        url = self._settings.media_fallback_url
+        if url is None:
+            return self.first()
+        return Fallback(self.first(), self.at(url, known_as="UMUSIC_MEDIA_FALLBACK_URL"))
+
+    def first(self) -> Media:
+        """That store without the one to fall back on."""
+        url = self._settings.media_url
+        return self.at(url) if url else Disk(self._directory)
+
+    def at(
+        self, url: str, directory: Directory | None = None, *, known_as: str = "UMUSIC_MEDIA_URL"
+    ) -> Media:
+        """The store at s3://bucket/prefix or file:///path, or in a directory. What is on its way
+        into a bucket is in `directory`; unless told, in the media directory. `known_as` is who has
+        named it."""
+        parts = urlsplit(url)
+        if parts.scheme != "s3":
+            path = unquote(parts.path) if parts.scheme == "file" else url
+            return Disk(Directory(Path(path), known_as))
+        knobs = self._settings
+        secret = knobs.s3_secret_key
+        access = S3Access(
+            knobs.s3_region,
+            str(knobs.s3_endpoint).rstrip("/") if knobs.s3_endpoint else None,
+            knobs.s3_access_key,
+            secret.get_secret_value() if secret else None,
+        )
+        objects = Objects(url, access)
+        claims = Claims(self._database, objects.name)
+        return Bucket(directory or self._directory, objects, claims, known_as)

@@ -59,7 +59,7 @@ class FileHandler(BaseHandler, StaticFileHandler):
     def sent_by_nginx(self) -> bool:
         """Whether nginx sends it. Where the store is elsewhere it is told an address that nobody
         else is to know."""
-        if self._x_accel_prefix is None:
+        if self._x_accel_prefix is None or not self.media.by_nginx:
             return False
         if not self.media.is_remote:
             return True
@@ -78,6 +78,7 @@ class FileHandler(BaseHandler, StaticFileHandler):
 
     async def get(self, path: str, include_body: bool = True) -> None:
         """Sends the file, or the range of it that was asked for."""
+        self.media = await self.media.holding(path)
         # Looked at before nginx is sent there: its own 404 would keep our Content-Disposition.
         found = await self.look(path)
         if found is None:
