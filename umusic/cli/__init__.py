@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, check, user, upload."""
+"""The command line: serve, migrate, check, move-media, user, upload."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from types import FrameType
 import typer
 
 from umusic import logs
-from umusic.cli import check, serving, upload, users
+from umusic.cli import check, moving, serving, upload, users
 
 app = typer.Typer(
     name="umusic",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.command()(serving.migrate)
 app.command()(check.check)
+app.command()(moving.move_media)
 app.command()(upload.upload)
 app.add_typer(users.app)
 

@@ -176,6 +176,26 @@ class Records:
         async with self._database.reading() as session:
             return int(await session.scalar(select(func.sum(User.records))) or 0)
 
+    async def size(self) -> int:
+        """The bytes of all their MP3s, likewise."""
+        async with self._database.reading() as session:
+            return int(await session.scalar(select(func.sum(User.size))) or 0)
+
+    async def confirm(
+        self,
+        user_id: uuid.UUID,
+        record_id: uuid.UUID,
+        also: Callable[[AsyncSession], Awaitable[None]],
+    ) -> bool:
+        """Whether the record is in this user's library. If so `also` is done in a transaction in
+        which nobody can remove it."""
+        query = select(Record.id).where(Record.id == record_id, Record.user_id == user_id)
+        async with self._database.transaction() as session:
+            found = await session.scalar(query.with_for_update(read=True, key_share=True))
+            if found is not None:
+                await also(session)
+        return found is not None
+
     async def as_json(self, record_id: uuid.UUID) -> str | None:
         """The row as PostgreSQL writes it in JSON; json_populate_record() reads it again."""
         query = select(literal_column("row_to_json(records)::text", Text())).select_from(Record)
