@@ -575,10 +575,8 @@ class TestFallback:
     @both_ways
     @pytest.mark.gen_test
     async def test_what_is_not_in_the_first_store_is_sent_from_the_second(
-        self, client: Client, kept: Kept, target: Place, via: str
+        self, client: Client, kept: Kept, target: Place
     ) -> None:
-        if kept.is_remote and via == "nginx":
-            pytest.skip("the nginx of the tests has no S3")
         _, query, name = await self.record(client, kept, target)
         mp3 = target.kept.read(name)
         got = await client.fetch(f"/record?{query}")
