@@ -48,6 +48,9 @@ bench: $(VENV)/.bench
 
 bench-quick: $(VENV)/.bench
 	$(PY) -m bench --quick --out $(VENV)/bench-quick
+	$(PY) -m bench.costs --quick --out $(VENV)/bench-quick/costs.json
+	$(PY) -m bench.sizing
+	$(PY) -m bench.simulate --check --quick
 
 # --- in containers, behind nginx: docs/operations.md
 

@@ -7,7 +7,7 @@ on the loopback only, and bounded in number and time.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -69,6 +69,29 @@ def upload(request: Request, wav: Path, pace: float | None = None, count: int = 
     return asyncio.run(send_all())
 
 
+@dataclass(frozen=True)
+class Planned:
+    """An upload that begins `at` so many seconds, at `pace` bytes per second."""
+
+    at: float
+    wav: Path
+    pace: float | None = None
+
+
+def follow(request: Request, plan: Sequence[Planned]) -> tuple[list[Sent], float]:
+    """Sends what is planned; also tells the seconds of processor that the sending took."""
+    _check(request.url, len(plan))
+
+    async def send_all() -> list[Sent]:
+        async with asyncio.timeout(_MOST_SECONDS):
+            return await asyncio.gather(
+                *(_send(request, one.wav, one.pace, one.at) for one in plan)
+            )
+
+    began = time.process_time()
+    return asyncio.run(send_all()), time.process_time() - began
+
+
 class Load:
     """Processes that send: one the uploads, one the downloads."""
 
@@ -83,6 +106,12 @@ class Load:
         sent = self._executor.submit(upload, request, wav, pace, count).result()
         _assert_success(sent)
         return sent
+
+    def follow(self, request: Request, plan: Sequence[Planned]) -> tuple[list[Sent], float]:
+        """See `follow`. Raises AssertionError if not each was a success."""
+        sent, spent = self._executor.submit(follow, request, plan).result()
+        _assert_success(sent)
+        return sent, spent
 
     def upload_beside(
         self, link: str, request: Request, wav: Path, *, pace: float | None = None, count: int = 1

@@ -15,9 +15,10 @@ _OURS = ("tornado", "sqlalchemy", "asyncpg")
 _THEIRS = ("fastapi", "starlette", "uvicorn", "uvloop")
 
 
-def about() -> dict[str, object]:
+def about(*, baseline: bool = True) -> dict[str, object]:
     """The machine, the versions, the commit, the date."""
     memory = int(_found(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())) / 2**20
+    theirs = _baseline_versions() if baseline else {}
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
@@ -30,7 +31,7 @@ def about() -> dict[str, object]:
         "ffmpeg": _found(r"ffmpeg version (\S+)", _said(FFMPEG, "-version")),
         "nginx": _found(r"nginx/(\S+)", _said(nginx_binary(), "-v")),
         **{name: importlib.metadata.version(name) for name in _OURS},
-        **{f"baseline's {name}": version for name, version in _baseline_versions().items()},
+        **{f"baseline's {name}": version for name, version in theirs.items()},
     }
 
 

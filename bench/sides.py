@@ -58,11 +58,11 @@ class Server:
     user: str = ""
     token: str = ""
 
-    def uploading(self) -> Request:
-        """The request that uploads a WAV."""
+    def uploading(self, front: str | None = None) -> Request:
+        """The request that uploads a WAV, to umusic itself or to a proxy before it."""
         headers = {"Authorization": f"Bearer {self.token}"}
         if self.name == "umusic":
-            return Request(f"{self.url}/record", "PUT", headers)
+            return Request(f"{front or self.url}/record", "PUT", headers)
         headers["Content-Type"] = "multipart/form-data; boundary=bench"
         before = b'--bench\r\nContent-Disposition: form-data; name="file"; filename="take.wav"\r\n'
         return Request(

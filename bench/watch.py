@@ -73,12 +73,28 @@ def memory(pid: int) -> int:
 
 def cpu(pid: int) -> float:
     """Seconds of processor that the tree has used, with those of its that have ended."""
-    ticks = 0
-    for process in tree(pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(int(field) for field in fields[11:15])  # utime to cstime, proc(5)
-    return ticks / _TICKS
+    return sum(sum(_times(process)) for process in tree(pid)) / _TICKS
+
+
+def own_cpu(pid: int) -> float:
+    """Seconds of processor that the process itself has used."""
+    return sum(_times(pid)[:2]) / _TICKS
+
+
+def machine_cpu() -> float:
+    """Seconds of processor that all on this machine have used, with what a hypervisor gave to
+    others instead: proc(5), without idle and iowait, and guests, which are in user."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICKS
+
+
+def _times(pid: int) -> list[int]:
+    """utime, stime, cutime and cstime of proc(5); nothing if the process has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [int(field) for field in fields[11:15]]
 
 
 def written(pid: int) -> int:

@@ -3,9 +3,7 @@ file as a static one; and the baseline's `FileResponse`."""
 
 import contextlib
 import json
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +14,8 @@ from bench.load import Load, loading
 from bench.rounds import Row, Scale, Turn, run, tell
 from bench.sides import Bench, Server
 from bench.wavs import music
+from bench.wrk import wrk
 
-_CONNECTIONS = 16
 _SECONDS, _QUICK_SECONDS = 2, 1
 #: By the size of the MP3: seconds of sound.
 _LENGTHS = {"100 kB": 5.4, "8 MB": 380.0}
@@ -84,21 +82,8 @@ def _upload(server: Server, load: Load, wav: Path) -> dict[str, str]:
 
 
 def _wrk(url: str, byte_range: str | None, seconds: int) -> dict[str, float]:
-    """What wrk counts; every answer has to be a good one."""
-    ranged = ["-H", f"Range: {byte_range}"] if byte_range else []
-    done = subprocess.run(
-        ["wrk", "-t", "1", "-c", str(_CONNECTIONS), "-d", f"{seconds}s", *ranged, url],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
-    requests = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    transfer = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]?)B", done.stdout)
-    assert requests and transfer, done.stdout
-    # wrk's K is 1024 and so on, told in three digits.
-    size = float(transfer[1]) * 1024 ** " KMG".index(transfer[2] or " ")
-    return {"requests": float(requests[1]), "bytes": size / 1e6}
+    asked = wrk(url, seconds, {"Range": byte_range} if byte_range else {})
+    return {"requests": asked.rate, "bytes": asked.bytes / 1e6}
 
 
 if __name__ == "__main__":
