@@ -4,8 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test pooler-test api-test chaos browser-test tus-test screenshots compose-test bench bench-quick \
-	up down roll lint format clean
+.PHONY: run demo test s3-test pooler-test api-test chaos browser-test tus-test screenshots compose-test \
+	kubernetes-test bench bench-quick up down roll lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -42,6 +42,10 @@ screenshots: $(VENV)/.dev
 
 compose-test: $(VENV)/.dev
 	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m compose -s
+
+kubernetes-test: $(VENV)/.dev
+	@command -v kubectl > /dev/null || { echo "kubernetes-test needs kubectl, 1.30 or newer"; exit 1; }
+	$(PY) -m pytest -m kubernetes -s tests/kubernetes
 
 bench: $(VENV)/.bench
 	$(PY) -m bench

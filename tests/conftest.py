@@ -433,6 +433,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium; `make browser-test` runs it")
     config.addinivalue_line("markers", "chaos: takes minutes; `make chaos` runs it")
     config.addinivalue_line("markers", "compose: needs Docker; `make compose-test` runs it")
+    config.addinivalue_line("markers", "kubernetes: needs kubectl; `make kubernetes-test` runs it")
     config.addinivalue_line("markers", "tus: needs npm and Chromium; `make tus-test` runs it")
 
 

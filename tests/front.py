@@ -60,12 +60,14 @@ class Nginx:
         store: str | None = None,
         registrations: str = "1000r/s",
         of_wheel: bool = False,
+        templates: Path = TEMPLATES,
     ) -> None:
         prefix.mkdir(parents=True)
         self._port = unused_port()
         self.error_log = prefix / "error.log"
         self._prefix = prefix
         self._binary = nginx_binary(of_wheel=of_wheel)
+        self._templates = templates
         self._render(
             LISTEN=f"127.0.0.1:{self._port}",
             SERVERS=f"server {upstream};",
@@ -82,7 +84,7 @@ class Nginx:
     def _render(self, **variables: object) -> None:
         """Fills in the templates, as envsubst does."""
         (self._prefix / "conf.d").mkdir()
-        for template in TEMPLATES.glob("*.template"):
+        for template in self._templates.glob("*.template"):
             text = Template(template.read_text()).safe_substitute(variables)
             self._configure(template.stem, text)
 

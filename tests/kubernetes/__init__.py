@@ -1,0 +1,1 @@
+"""deploy/kubernetes as kustomize builds it, looked through without a cluster; needs kubectl."""
