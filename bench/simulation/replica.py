@@ -162,7 +162,7 @@ class Replica:
             return
         else:
             wanted = complete + max((full - complete) // 4, UNIT)
-        frames = upload.first + (wanted // UNIT) * UNIT + LOOK_AHEAD
+        frames = upload.first + -(-wanted // UNIT) * UNIT + LOOK_AHEAD
         position = min(frames * FRAME_BYTES, upload.arrival.size)
         if upload.expected - upload.first - wanted < shortest:
             position = upload.arrival.size
