@@ -621,6 +621,40 @@ class TestFallback:
         assert await claims(services) == 0
 
     @pytest.mark.gen_test
+    async def test_what_is_deleted_while_it_is_copied_is_no_fault_and_leaves_nothing(
+        self,
+        kept: Kept,
+        target: Place,
+        services: Services,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        """Removed in the target as well, in the midst of its copy."""
+        doomed, other = await stock(services, kept, [1000, 1000])
+        (tmp_path / "other").mkdir()
+        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        size, looks = store.size, 0
+
+        async def deleted(user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:
+            nonlocal looks
+            looks += record_id == doomed.id
+            # The second look is the last thing before the copy is published.
+            if record_id == doomed.id and looks == 2:
+                await services.removal.remove_record(doomed)
+            return await size(user_id, record_id)
+
+        monkeypatch.setattr(store, "size", deleted)
+        ignore: Any = lambda *_: None  # noqa: E731
+        moving = Move(
+            services.records, services.stores.first(), store, on_bytes=ignore, on_fault=ignore
+        )
+        await moving.run()
+        assert (looks, moving.copied, moving.faults) == (2, 1, 0)
+        assert_all_there(target.kept, [other])
+        assert_all_there(kept, [other])
+        assert await claims(services) == 0
+
+    @pytest.mark.gen_test
     async def test_check_knows_both(
         self, client: Client, kept: Kept, target: Place, services: Services
     ) -> None:

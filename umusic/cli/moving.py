@@ -68,7 +68,7 @@ async def _copy(opened: Library, before: Media, after: Media) -> bool:
         stopped: Exception | None = None
         try:
             await move.run()
-        except (NoSpace, StartError, Unavailable) as exc:
+        except (NoSpace, StartError, Unavailable, OSError) as exc:
             stopped = exc
         except asyncio.CancelledError:
             out.print(_figures(move, began))

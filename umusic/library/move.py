@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import BinaryIO, TypeVar
 from uuid import UUID
 
-from umusic.errors import UmusicError, Unavailable
+from umusic.errors import RecordBusy, UmusicError, Unavailable
 from umusic.library.audit import Fault
 from umusic.library.claims import LEASE
 from umusic.library.files import writing
@@ -122,12 +122,15 @@ class Move:
                 self.present += 1
             else:
                 await self._copy(record, tell)
-        except _NotCopied as exc:
-            # Its owner may have deleted it meanwhile.
-            if await self._records.owners([record.id]):
-                self.faults += 1
-                self._on_fault(record, str(exc))
-                await self._source.check_present()
+        except (_NotCopied, Unavailable) as exc:
+            # Its owner may have deleted it meanwhile, and with it what was on its way.
+            if not await self._records.owners([record.id]):
+                return
+            if not isinstance(exc, _NotCopied | RecordBusy):
+                raise
+            self.faults += 1
+            self._on_fault(record, str(exc))
+            await self._source.check_present()
         finally:
             self._on_bytes(record.size - told)
 
