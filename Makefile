@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test s3-test pooler-test api-test chaos browser-test tus-test screenshots compose-test \
+.PHONY: run demo test s3-test s3-chaos pooler-test api-test chaos browser-test tus-test screenshots compose-test \
 	kubernetes-test bench bench-quick up down roll lint format clean
 
 run: $(VENV)/.run
@@ -18,6 +18,12 @@ test: $(VENV)/.dev
 
 pooler-test: $(VENV)/.dev
 	$(PY) -m pytest --pooler -n 2 --dist worksteal
+
+s3-test: $(VENV)/.dev
+	tests/ceph/run $(PY) -m pytest -n 2 --dist worksteal --store=s3
+
+s3-chaos: $(VENV)/.dev
+	tests/ceph/run $(PY) -m pytest -m chaos --store=s3 -s
 
 api-test: $(VENV)/.dev
 	$(PY) -m pytest -m api -s

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ DECK = {
     "hold_postgres": 2,
     "cut_the_power": 2,
 }
+#: What may happen besides to the gateway of an S3 that is the storm's own (tests/ceph).
+GATEWAY_DECK = {"kill_gateway": 5, "hold_gateway": 3}
 _DRAIN_SECONDS = ("0.3", "5")
 _DRAINED_WITHIN = 25.0
 
@@ -40,6 +43,7 @@ class Storm:
         self._postgres = postgres
         self._random = choice
         self._deck: list[str] = []
+        self._gateway = os.environ.get("TEST_S3_GATEWAY")
         # A path of its own, by which an ffmpeg is known whoever its parent is now.
         self._ffmpeg = directory / "ffmpeg"
         self._ffmpeg.symlink_to(embedded.ffmpeg_binary())
@@ -49,7 +53,8 @@ class Storm:
         """Lets the next fault happen: each of the deck comes before any comes again too often."""
         if kind is None:
             if not self._deck:
-                self._deck = [kind for kind, count in DECK.items() for _ in range(count)]
+                deck = DECK | GATEWAY_DECK if self._gateway else DECK
+                self._deck = [kind for kind, count in deck.items() for _ in range(count)]
                 self._random.shuffle(self._deck)
             kind = self._deck.pop()
         if getattr(self, kind)() is not False:
@@ -92,6 +97,18 @@ class Storm:
         """It does not answer for a while."""
         with self._postgres.held():
             self._pause(1.5)
+
+    def kill_gateway(self) -> None:
+        """kill -9 of S3's gateway; it is away for a while."""
+        self._ask_gateway("kill")
+        self._pause(3.0)
+        self._ask_gateway("gateway")
+
+    def hold_gateway(self) -> None:
+        """It does not answer for a while."""
+        self._ask_gateway("hold")
+        self._pause(3.0)
+        self._ask_gateway("release")
 
     def cut_the_power(self) -> None:
         """kill -9 of all at once."""
@@ -139,6 +156,10 @@ class Storm:
         )
         self.logs.append(started.log)
         return started
+
+    def _ask_gateway(self, what: str) -> None:
+        assert self._gateway is not None
+        subprocess.run([self._gateway, what], check=True, timeout=60)
 
     def _kill_server(self) -> None:
         self.server.popen.kill()
