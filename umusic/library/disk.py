@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from umusic.errors import MediaAway
+from umusic.errors import MediaAway, RecordUnknown
 from umusic.library import media
 from umusic.library.derived_files import SUFFIX, DerivedFiles, record_of
 from umusic.library.directory import Directory
@@ -112,6 +112,8 @@ class Disk(media.Media):
                     yield data
             finally:
                 file.close()
+        except FileNotFoundError as exc:
+            raise RecordUnknown from exc
         except OSError as exc:
             raise MediaAway from exc
 

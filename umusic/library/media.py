@@ -295,7 +295,11 @@ class Media(abc.ABC):
 
     @abc.abstractmethod
     def read(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes of a file from `start` to before `end`, in pieces. Raises MediaAway."""
+        """The bytes of a file from `start` to before `end`, in pieces.
+
+        Raises:
+            RecordUnknown: it is not there any more; MediaAway: it cannot be read.
+        """
 
     @abc.abstractmethod
     async def internal_path(self, path: str) -> str:
