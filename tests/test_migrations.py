@@ -45,12 +45,26 @@ def test_they_make_what_the_models_say(database_url: str) -> None:
 def test_they_go_back_and_forth_again(new_database: Callable[[str | None], str]) -> None:
     url = new_database(None)
     schema.migrate(url)
-    assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys", "uploads"}
+    assert tables(url) == {
+        "alembic_version",
+        "users",
+        "records",
+        "idempotency_keys",
+        "uploads",
+        "claims",
+    }
     command.downgrade(schema.config(url), "base")
     assert tables(url) == {"alembic_version"}
     schema.migrate(url)
     schema.migrate(url)
-    assert tables(url) == {"alembic_version", "users", "records", "idempotency_keys", "uploads"}
+    assert tables(url) == {
+        "alembic_version",
+        "users",
+        "records",
+        "idempotency_keys",
+        "uploads",
+        "claims",
+    }
 
 
 def test_a_schema_of_a_newer_umusic_stops_the_start(
@@ -71,13 +85,13 @@ def test_the_command_goes_down_and_up_to_a_revision(
     directory: Path, new_database: Callable[[str | None], str]
 ) -> None:
     url = new_database(None)
-    for to, there in (((), "0004"), (("--to", "0001"), "0001"), (("--to", "0002"), "0002")):
+    for to, there in (((), "0005"), (("--to", "0001"), "0001"), (("--to", "0002"), "0002")):
         done = run_apart(migrated(directory, url, *to))
         assert (done.status, done.output) == (0, f"The schema is at {there}.\n"), done.errors
         assert look(url, revision) == there
     done = run_apart(migrated(directory, url, "--to", "base"))
     assert done.status == 1
-    assert "no revision base of the schema. There are: 0001, 0002, 0003, 0004." in done.errors
+    assert "no revision base of the schema. There are: 0001, 0002, 0003, 0004, 0005." in done.errors
     assert "Traceback" not in done.errors
     for unknown in ("base", "0099", "+1"):
         with pytest.raises(StartError, match=f"no revision {re.escape(unknown)} of the schema"):
@@ -107,7 +121,7 @@ def test_five_that_start_at_once_on_an_empty_database_all_succeed(
     assert [each.status for each in done] == 5 * [0], done
     assert ["Traceback" in each.errors for each in done] == 5 * [False]
     assert all("umusic listens" in each.output for each in done[:3])
-    assert look(url, revision) == "0004"
+    assert look(url, revision) == "0005"
 
 
 @pytest.mark.parametrize("to", [(), ("--to", "0001")])
@@ -134,7 +148,7 @@ def test_whoever_has_to_wait_for_another_one_says_so(
     done = run_apart(migrate_while_locked())
     assert done.status == 0
     assert "another umusic migrates the database: waiting for its end" in done.errors
-    assert look(url, revision) == (to[1] if to else "0004")
+    assert look(url, revision) == (to[1] if to else "0005")
 
 
 def test_a_database_that_is_not_there_stops_the_start(cluster: str) -> None:
