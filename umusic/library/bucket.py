@@ -110,9 +110,12 @@ class Bucket(media.Media):
         return Stored(found.size, digest.digest())
 
     async def settled(self) -> AsyncIterator[tuple[uuid.UUID, uuid.UUID]]:
-        async for found in self.objects.list():
-            if named := _record_of(found.key):
-                yield named
+        async for page in self.objects.pages():
+            named = [found for meta in page if (found := _record_of(meta.key))]
+            claimed = await self.claims.among([record_id for _, record_id in named])
+            for user_id, record_id in named:
+                if record_id not in claimed:
+                    yield user_id, record_id
 
     async def is_settled(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
         if await self.claims.among([record_id]):
@@ -129,7 +132,7 @@ class Bucket(media.Media):
             named = _record_of(key)
             if named and named not in seen:
                 seen.add(named)
-                if not await self.claims.among([named[1]]):
+                if await self.is_abandoned(*named):
                     yield self.leftover(*named)
 
     def leftover(self, user_id: uuid.UUID, record_id: uuid.UUID) -> "Leftover":
@@ -171,10 +174,23 @@ class Bucket(media.Media):
         await self.objects.delete(self.path(user_id, record_id))
         await self.derived(user_id, record_id).discard()
 
+    async def is_abandoned(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
+        """Whether there is a multipart upload that nobody has a claim on: who makes one has a claim
+        before, and until it is complete."""
+        before = await self._unfinished(user_id, record_id)
+        if not before or await self.claims.among([record_id]):
+            return False
+        # One that is there now as well was there when nobody had a claim.
+        return not before.isdisjoint(await self._unfinished(user_id, record_id))
+
     async def abort_unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         """Ends multipart uploads of a record's file."""
         async for unfinished, upload in self.objects.unfinished(self.path(user_id, record_id)):
             await self.objects.abort(unfinished, upload)
+
+    async def _unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> set[str]:
+        uploads = self.objects.unfinished(self.path(user_id, record_id))
+        return {upload async for _, upload in uploads}
 
     async def _look(self) -> None:
         """Asks for what is not there."""
@@ -264,13 +280,20 @@ class Leftover(media.Leftover):
         self.record_id = record_id
         self._bucket = bucket
         self._held: Held | None = None
+        self._is_new = False
 
     async def claim(self) -> bool:
-        self._held = await self._bucket.claims.seize(self.user_id, self.record_id)
+        claims = self._bucket.claims
+        self._held = await claims.take_over(self.user_id, self.record_id)
+        if self._held is None and await self._bucket.is_abandoned(self.user_id, self.record_id):
+            self._held = await claims.seize(self.user_id, self.record_id)
+            self._is_new = True
         return self._held is not None
 
     async def exists(self) -> bool:
-        return bool(await self._bucket.claims.among([self.record_id]))
+        if await self._bucket.claims.among([self.record_id]):
+            return True
+        return await self._bucket.is_abandoned(self.user_id, self.record_id)
 
     async def is_published(self) -> bool:
         return True
@@ -292,15 +315,17 @@ class Leftover(media.Leftover):
     async def release(self) -> None:
         held, self._held = self._held, None
         if held is not None:
-            await held.give_back()
+            await (held.drop() if self._is_new else held.give_back())
 
 
 async def _remove(bucket: Bucket, held: Held) -> None:
     """Removes all that is claimed; what cannot be removed a sweep will, once the claim has run
     out."""
     try:
-        for record_id in held.record_ids:
-            await bucket.remove(held.user_id, record_id)
+        removals = (bucket.remove(held.user_id, record_id) for record_id in held.record_ids)
+        for outcome in await asyncio.gather(*removals, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         await held.drop()
     except Unavailable as exc:
         log.warning("a file could not be removed; a sweep will: %r", exc.__cause__ or exc)

@@ -52,6 +52,13 @@ class Held:
                 return False
         return True
 
+    async def take_over(self, session: AsyncSession) -> bool:
+        """The same, but only if there are some, and nobody holds them any more."""
+        held = (Claim.store == self._claims.store, Claim.record_id.in_(self.record_ids))
+        taking = update(Claim).where(*held, _run_out()).returning(Claim.record_id)
+        taken = await session.scalars(taking.values(holder=self.holder, until=_until()))
+        return len(taken.all()) == len(self.record_ids)
+
     def renew(self) -> None:
         """Renews them from here on, on its own."""
         self._renewing = self._renewing or asyncio.create_task(self._renew())
@@ -125,6 +132,15 @@ class Claims:
         held = self.on(user_id, [record_id])
         async with self.database.transaction() as session:
             if not await held.seize(session):
+                return None
+        held.renew()
+        return held
+
+    async def take_over(self, user_id: uuid.UUID, record_id: uuid.UUID) -> Held | None:
+        """Takes over a claim that has run out, and renews it; None if there is none."""
+        held = self.on(user_id, [record_id])
+        async with self.database.transaction() as session:
+            if not await held.take_over(session):
                 return None
         held.renew()
         return held

@@ -6,7 +6,7 @@ The bytes go by obstore. What it cannot do is in `multiparts`.
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,11 +131,16 @@ class Objects:
                 ahead.cancel()
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectMeta]:
-        """All objects, or those of a directory, page by page."""
+        """All objects, or those of a directory."""
+        async for page in self.pages(prefix):
+            for found in page:
+                yield found
+
+    async def pages(self, prefix: str = "") -> AsyncIterator[Sequence[ObjectMeta]]:
+        """The same, page by page."""
         with _asking():
             async for page in obstore.list(self._store, prefix or None, chunk_size=1000):
-                for found in page:
-                    yield _meta(found)
+                yield [_meta(found) for found in page]
 
     async def delete(self, *keys: str) -> None:
         """Removes objects. That one is not there is no trouble."""
