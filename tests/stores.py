@@ -79,7 +79,8 @@ class Kept:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing at all, neither in the store nor on its way there."""
-        local = self.media is not None and list(self.media.iterdir())
+        assert self.media is not None
+        local = [path for path in self.media.iterdir() if path.name != ".site"]
         return not (local or self.names() or self.unfinished())
 
     def names(self) -> list[str]:
