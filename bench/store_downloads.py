@@ -100,15 +100,14 @@ def recorded(server: Server, scratch: Path) -> tuple[str, str]:
 @contextlib.contextmanager
 def nginx_before(place: Bench, server: Server, s3: S3) -> Iterator[tuple[str, int]]:
     """The URL of nginx, and its worker."""
-    prefix = place.scratch / "nginx"
     front = Nginx(
-        prefix,
+        place.scratch / "nginx",
         upstream=server.url.removeprefix("http://"),
         media=server.media,
         store=s3.endpoint.partition("://")[2],
     )
-    with front.running():
-        yield front.url, _worker(int((prefix / "nginx.pid").read_text()))
+    with front.running() as master:
+        yield front.url, _worker(master)
 
 
 def _worker(master: int) -> int:

@@ -103,7 +103,8 @@ class Nginx:
         return f"http://127.0.0.1:{self._port}"
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Iterator[int]:
+        """Runs it; its master's process id."""
         config = ["-p", str(self._prefix), "-c", str(self._prefix / "nginx.conf")]
         with (self._prefix / "output.log").open("w") as output:
             process = subprocess.Popen(
@@ -111,7 +112,7 @@ class Nginx:
             )
         try:
             self._await_port(process)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(10)
