@@ -284,8 +284,8 @@ class RecordBusy(Unavailable):
 
 
 class MediaAway(Unavailable):
-    """The media directory is not there, or fails, at the moment. Please try again in a little
-    while."""
+    """What is kept cannot be reached, or cannot be written, at the moment. Please try again in a
+    little while."""
 
     code = "media-away"
 
