@@ -254,8 +254,10 @@ def _write_access_rules(place: _Place) -> None:
 
 @contextlib.contextmanager
 def _socket_dir(place: _Place) -> Iterator[Path]:
-    """A directory for the socket: the cluster, or one of a shorter name."""
-    if len(os.fsencode(place.cluster)) <= _MAX_SOCKET_DIR:
+    """A directory for the socket: the cluster, or one of a shorter name, or without the comma that
+    stands between hosts in a URL."""
+    path = os.fsencode(place.cluster)
+    if len(path) <= _MAX_SOCKET_DIR and b"," not in path:
         yield place.cluster
         return
     with tempfile.TemporaryDirectory(prefix="umusic-") as name:
