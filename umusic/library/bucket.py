@@ -59,11 +59,16 @@ class Bucket(media.Media):
         await self.check_present()
         probe = f".probe-{uuid.uuid4()}"
         try:
-            await self.objects.put(probe, b"", "text/plain")
+            await self.objects.put(probe, b"?", "text/plain")
+            async for _ in self.objects.read(probe, 0, 1):
+                pass
             await self.objects.delete(probe)
+            async for _ in self.objects.unfinished(probe):
+                pass
+            await self.objects.abort(probe, probe)
         except MediaAway as exc:
             raise StartError(
-                f"{self._known_as}: {self.name} cannot be written to: {exc.__cause__}. Grant the "
+                f"{self._known_as}: {self.name} cannot be worked on: {exc.__cause__}. Grant the "
                 "key PutObject, GetObject, DeleteObject, ListBucket, AbortMultipartUpload and "
                 "ListBucketMultipartUploads."
             ) from exc
