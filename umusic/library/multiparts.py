@@ -13,6 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from umusic.errors import MediaAway
 from umusic.library.s3 import S3Access, StoreFault
 
+#: How long an answer is waited for, and how often it is asked.
+_READ_SECONDS = 30
+_ATTEMPTS = 4
+
 
 class Multiparts:
     """Those of one bucket. All methods raise MediaAway if the store fails."""
@@ -27,8 +31,8 @@ class Multiparts:
             aws_secret_access_key=access.secret_key,
             config=Config(
                 connect_timeout=3,
-                read_timeout=30,
-                retries={"total_max_attempts": 4},
+                read_timeout=_READ_SECONDS,
+                retries={"total_max_attempts": _ATTEMPTS},
                 s3={"addressing_style": "path"},
             ),
         )
@@ -38,7 +42,8 @@ class Multiparts:
         paginator = self._client.get_paginator("list_multipart_uploads")
         try:
             for page in paginator.paginate(Bucket=self._bucket, Prefix=prefix):
-                yield [(upload["Key"], upload["UploadId"]) for upload in page.get("Uploads", ())]
+                if uploads := page.get("Uploads"):
+                    yield [(upload["Key"], upload["UploadId"]) for upload in uploads]
         except (ClientError, BotoCoreError) as exc:
             raise MediaAway from StoreFault(exc)
 

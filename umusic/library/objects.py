@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _PART_BYTES = 8 * 2**20
 _PARTS = 2
 _PUTS = 8
+#: Objects that are listed at once.
+_PAGE = 1000
 #: Requests of other kinds under way at once.
 _REQUESTS = 32
 #: Bytes that are read at once, and read ahead. A sender that waits is told nothing meanwhile, and a
@@ -139,7 +141,7 @@ class Objects:
     async def pages(self, prefix: str = "") -> AsyncIterator[Sequence[ObjectMeta]]:
         """The same, page by page."""
         with _asking():
-            async for page in obstore.list(self._store, prefix or None, chunk_size=1000):
+            async for page in obstore.list(self._store, prefix or None, chunk_size=_PAGE):
                 yield [_meta(found) for found in page]
 
     async def delete(self, *keys: str) -> None:
