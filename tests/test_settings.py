@@ -90,6 +90,57 @@ def test_all_faults_are_told_at_once_each_with_its_name(
         assert any(line.startswith(f"UMUSIC_{name}: ") for line in lines), name
 
 
+class TestOfSecrets:
+    @pytest.fixture(autouse=True)
+    def secrets(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        directory = tmp_path / "secrets"
+        directory.mkdir()
+        monkeypatch.setattr(settings, "SECRETS", directory)
+        return directory
+
+    def test_a_file_of_its_name_is_a_setting_without_the_end_of_its_line(
+        self, secrets: Path
+    ) -> None:
+        (secrets / "umusic_database_url").write_text("postgresql://u:p@h/d\n")
+        assert settings.load().database_url == "postgresql+asyncpg://u:p@h/d"
+
+    def test_the_environment_and_the_env_file_win_unless_they_are_empty(
+        self, secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("host", "port", "ffmpeg"):
+            (secrets / f"umusic_{name}").write_text("1")
+        (tmp_path / ".env").write_text("UMUSIC_PORT=2\n")
+        monkeypatch.setenv("UMUSIC_FFMPEG", "/f")
+        monkeypatch.setenv("UMUSIC_HOST", "")
+        loaded = settings.load()
+        assert (loaded.host, loaded.port, str(loaded.ffmpeg)) == ("1", 2, "/f")
+
+    def test_what_is_none_of_ours_is_left_alone(self, secrets: Path) -> None:
+        (secrets / "kubernetes.io" / "serviceaccount").mkdir(parents=True)
+        (secrets / "postgres_password").write_text("x")
+        assert settings.load().port == 8000
+
+    def test_unknown_and_wrong_ones_are_told_with_their_names_but_not_what_they_are(
+        self, secrets: Path
+    ) -> None:
+        (secrets / "umusic_databse_url").write_text("s3cret")
+        (secrets / "umusic_database_url").write_text("mysql://s3cret")
+        with pytest.raises(StartError) as caught:
+            settings.load()
+        lines = sorted(line.partition(":")[0] for line in str(caught.value).splitlines())
+        assert lines == ["UMUSIC_DATABASE_URL", "UMUSIC_DATABSE_URL"]
+        assert "s3cret" not in str(caught.value)
+
+    def test_one_that_cannot_be_read_is_told(self, secrets: Path) -> None:
+        (secrets / "umusic_database_url").write_bytes(b"\xff")
+        with pytest.raises(StartError, match=r"secrets cannot be read: .*utf-8"):
+            settings.load()
+
+    def test_without_the_directory_nothing_is_missed(self, secrets: Path) -> None:
+        secrets.rmdir()
+        assert settings.load().database_url is None
+
+
 class TestOfTheClient:
     @pytest.fixture(autouse=True)
     def config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -183,6 +234,11 @@ def test_the_example_the_papers_and_the_containers_know_all_settings() -> None:
 
 
 def test_the_example_has_all_that_the_containers_ask_for() -> None:
-    files = [ROOT / "docker-compose.yml", ROOT / "nginx" / "tls" / "compose.yml"]
+    files = [
+        ROOT / "docker-compose.yml",
+        *ROOT.glob("nginx/*/compose.yml"),
+        *ROOT.glob("deploy/*.yml"),
+    ]
     asked = {name for file in files for name in re.findall(r"\$\{([A-Z0-9_]+)", file.read_text())}
+    asked -= {"PWD", "NGINX_FILES"}  # of deploy/stack.sh itself
     assert asked <= set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.M))

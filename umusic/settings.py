@@ -1,10 +1,11 @@
-"""Every knob of umusic: a frozen object, read once from the environment and `.env`; and another
-for `umusic upload`, which may be told by a file of the user's own as well.
+"""Every knob of umusic: a frozen object, read once from the environment, `.env` and the files of
+secrets; and another for `umusic upload`, which may be told by a file of the user's own as well.
 
 Nothing else reads the environment. All faults are reported together, each with the name of its
 variable.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -29,6 +30,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -36,6 +38,8 @@ from umusic.errors import StartError
 
 PREFIX = "UMUSIC_"
 ENV_FILE = ".env"
+#: Where Docker and others put secrets: a file each, umusic_database_url and the like.
+SECRETS = Path("/run/secrets")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -138,7 +142,8 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Settings(BaseSettings):
-    """What an operator can set, each as UMUSIC_<NAME> in the environment or in `.env`."""
+    """What an operator can set, each as UMUSIC_<NAME> in the environment or in `.env`, or as a file
+    of that name in small letters in `SECRETS`; the first that has it wins."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -249,9 +254,11 @@ def load() -> Settings:
     """
     faults = _unknown_names()
     try:
-        settings = Settings()
+        settings = Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None)
     except ValidationError as exc:
         raise StartError("\n".join([*faults, *_faults(exc)])) from exc
+    except SettingsError as exc:
+        raise StartError(f"A secret in {SECRETS} cannot be read: {exc.__cause__}.") from exc
     if faults:
         raise StartError("\n".join(faults))
     return settings
@@ -292,8 +299,14 @@ def _known_names() -> set[str]:
 
 
 def _given_names() -> list[str]:
-    names = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    names = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE), *_secrets())}
     return sorted(name for name in names if name.startswith(PREFIX))
+
+
+def _secrets() -> list[str]:
+    with contextlib.suppress(OSError):  # not there; or who needs one is told that it cannot be read
+        return os.listdir(SECRETS)
+    return []
 
 
 def _unknown_names() -> list[str]:
