@@ -8,20 +8,18 @@ import collections
 import concurrent.futures
 import hashlib
 import json
-import logging
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from bench.refusals import cases, outcome, ways
 from bench.wavs import music
+from tests.compose.clients import bearer, kept_connection, records_of, upload, uploads_by_curl
 from tests.compose.stack import COMPOSE, ROOT, Stack, await_true, run
 from tests.decoders import decoded_samples
 from tests.front import nginx_binary
@@ -84,26 +82,10 @@ def long_take(scratch: Path) -> Path:
     return music(scratch / "ten.wav", 600)
 
 
-def bearer(user: dict[str, Any]) -> tuple[str, str]:
-    return "-H", f"Authorization: Bearer {user['token']}"
-
-
-def upload(stack: Stack, user: dict[str, Any], wav: Path, *options: str) -> dict[str, Any]:
-    status, _, body = stack.curl("/record/", *bearer(user), "-T", wav, *options)
-    assert status == 201, body
-    return dict(json.loads(body))
-
-
 def assert_nothing_half_kept(stack: Stack) -> None:
     """Files and rows agree to the last byte, and no `.part` is left."""
     checked = stack.compose("run", "--rm", "-T", "app", "check", "--deep")
     assert not list((stack.directory / "media").rglob("*.part")), checked
-
-
-def records_of(stack: Stack, user: dict[str, Any]) -> dict[str, str]:
-    """The names in a user's library, and their links."""
-    body = stack.curl("/records?limit=1000", *bearer(user))[2]
-    return {item["name"]: item["link"] for item in json.loads(body)["items"]}
 
 
 def test_the_session_of_the_readme_and_what_survives_the_containers(
@@ -270,52 +252,6 @@ def test_a_rolling_restart_under_load_fails_no_request(
     assert len(set(stack.containers("app")) - old) == len(stack.containers("app")) == 2
     assert len(records_of(stack, user)) == counts[201] + 1 + 4
     assert_nothing_half_kept(stack)
-
-
-def uploads_by_curl(
-    stack: Stack, user: dict[str, Any], wav: Path, number: int, over: threading.Event
-) -> "collections.Counter[int]":
-    """One upload after the other, each over a connection of its own: how many of which status."""
-    counts = collections.Counter[int]()
-    while not over.is_set():
-        name = f"{number}-{counts.total()}"
-        status, headers, _ = stack.curl(f"/record?name={name}", *bearer(user), "-T", wav)
-        assert status == 201, str(stack.logged(headers["x-request-id"]))
-        counts[status] += 1
-    return counts
-
-
-def kept_connection(
-    stack: Stack, user: dict[str, Any], wav: Path, link: str, number: int, over: threading.Event
-) -> "collections.Counter[int]":
-    """Uploads and downloads by turns over one connection."""
-    counts = collections.Counter[int]()
-    headers = {"Authorization": f"Bearer {user['token']}"}
-    body = wav.read_bytes()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as client:
-
-        def ask(method: str, path: str, **options: Any) -> httpx.Response:
-            try:
-                return client.request(method, path, **options)
-            except httpx.RemoteProtocolError:
-                # An older nginx that reloads closes connections that are kept idle, maybe just as
-                # one is used again: RFC 9112, 9.3.1, has the client ask once more.
-                assert stack.env["NGINX_TAG"] == "stable"
-                return client.request(method, path, **options)
-
-        while not over.is_set():
-            name = f"{number}-{counts.total()}"
-            key = {"Idempotency-Key": name}
-            for reply in (
-                ask("POST", f"/record?name={name}", content=body, headers=key),
-                ask("GET", link),
-            ):
-                assert reply.status_code in (200, 201), str(
-                    stack.logged(reply.headers["x-request-id"])
-                )
-                counts[reply.status_code] += 1
-    return counts
 
 
 def test_it_speaks_tls_if_there_is_a_certificate(

@@ -45,8 +45,8 @@ def await_true(truth: Callable[[], object], seconds: float = 60, what: str = "")
 class Stack:
     """umusic's containers. `env` is what `.env` says beside a password."""
 
-    def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
-        self.directory, self.env = directory, env
+    def __init__(self, directory: Path, env: Mapping[str, str], project: str = _PROJECT) -> None:
+        self.directory, self.env, self.project = directory, env, project
         self.port, self.tls_port = unused_port(), unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.password = f"secret:/@{secrets.token_hex(8)}"
@@ -54,7 +54,7 @@ class Stack:
         example = (directory / ".env.example").read_text()
         settings = {
             "POSTGRES_PASSWORD": self.password,
-            "COMPOSE_PROJECT_NAME": _PROJECT,
+            "COMPOSE_PROJECT_NAME": project,
             "HTTP_PORT": f"127.0.0.1:{self.port}",
             "HTTPS_PORT": f"127.0.0.1:{self.tls_port}",
             **env,
@@ -102,7 +102,7 @@ class Stack:
 
     def address(self, container: str) -> str:
         """Where nginx sees a umusic."""
-        template = f'{{{{(index .NetworkSettings.Networks "{_PROJECT}_web").IPAddress}}}}'
+        template = f'{{{{(index .NetworkSettings.Networks "{self.project}_web").IPAddress}}}}'
         return f"{self.inspect(container, template)}:8000"
 
     def access_log(self) -> list[dict[str, Any]]:
