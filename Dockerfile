@@ -17,6 +17,8 @@ COPY --from=packages /opt/umusic /opt/umusic
 COPY migrations migrations
 COPY umusic umusic
 RUN python -m compileall -q umusic migrations
+# A volume that Docker makes here is anybody's, as it takes over these modes.
+RUN install -d -m 1777 /srv/media
 # Of no name: docker-compose.yml says whose the media are.
 USER 1000:1000
 ENV UMUSIC_HOST=0.0.0.0 UMUSIC_PORT=8000 UMUSIC_MEDIA_DIR=/srv/media

@@ -4,8 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: run demo test s3-test s3-chaos pooler-test api-test chaos browser-test tus-test screenshots compose-test \
-	kubernetes-test bench bench-quick up down roll lint format clean
+.PHONY: run demo test s3-test s3-chaos pooler-test api-test chaos browser-test tus-test screenshots \
+	compose-test swarm-test kubernetes-test bench bench-quick up down roll stack lint format clean
 
 run: $(VENV)/.run
 	@exec $(PY) -m umusic serve
@@ -53,6 +53,9 @@ kubernetes-test: $(VENV)/.dev
 	@command -v kubectl > /dev/null || { echo "kubernetes-test needs kubectl, 1.30 or newer"; exit 1; }
 	$(PY) -m pytest -m kubernetes -s tests/kubernetes
 
+swarm-test: $(VENV)/.dev
+	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m swarm -s
+
 bench: $(VENV)/.bench
 	$(PY) -m bench
 
@@ -73,6 +76,10 @@ down:
 roll: .env
 	$(COMPOSE) build app
 	COMPOSE="$(COMPOSE)" deploy/roll.sh
+
+stack: .env
+	$(COMPOSE) build app
+	COMPOSE="$(COMPOSE)" deploy/stack.sh
 
 .env:
 	@umask 077; sed "s/^POSTGRES_PASSWORD=$$/&$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')/" \
