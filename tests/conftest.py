@@ -434,6 +434,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "chaos: takes minutes; `make chaos` runs it")
     config.addinivalue_line("markers", "compose: needs Docker; `make compose-test` runs it")
     config.addinivalue_line("markers", "kubernetes: needs kubectl; `make kubernetes-test` runs it")
+    config.addinivalue_line("markers", "swarm: needs Docker; `make swarm-test` runs it")
     config.addinivalue_line("markers", "tus: needs npm and Chromium; `make tus-test` runs it")
 
 
