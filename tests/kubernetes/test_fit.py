@@ -157,6 +157,7 @@ def nginx_of_the_pods(
         media=tmp_path,
         registrations="1r/m",
         templates=templates,
+        store="127.0.0.1:1",
     )
 
 
