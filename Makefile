@@ -78,7 +78,6 @@ roll: .env
 	COMPOSE="$(COMPOSE)" deploy/roll.sh
 
 stack: .env
-	$(COMPOSE) build app
 	COMPOSE="$(COMPOSE)" deploy/stack.sh
 
 .env:

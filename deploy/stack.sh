@@ -16,7 +16,12 @@ done
 export PWD NGINX_FILES
 NGINX_FILES=$(cat nginx/*.sh nginx/*.template nginx/*/* | sha256sum | cut -c 1-12)
 stack=${COMPOSE_PROJECT_NAME:-umusic}
+: "${IMAGE_TAG:?set it to a tag that no version before has had, as Swarm goes back by it}"
 
+# docker-compose.yml wants one; here it is a secret of the Swarm.
+export POSTGRES_PASSWORD=secret
+
+$COMPOSE -f docker-compose.yml build app
 # The nodes take the image from its registry, if it has one.
 case ${IMAGE:-} in */*) docker push "$IMAGE:$IMAGE_TAG" ;; esac
 
@@ -27,7 +32,7 @@ without="media|migrate"
 # What is secret is not in the environment of a service, which `docker inspect` tells.
 secret="[A-Z_]*PASSWORD|UMUSIC_DATABASE_URL|UMUSIC_S3_(ACCESS|SECRET)_KEY"
 
-config=$(POSTGRES_PASSWORD=secret $COMPOSE -f docker-compose.yml config)
+config=$($COMPOSE -f docker-compose.yml config)
 printf '%s\n' "$config" |
     awk -v without="^($without):" -v secret="^ +($secret):" '
         BEGIN { print "version: \"3.9\""; print "services:" }
@@ -66,4 +71,5 @@ do
     [ "$update" = updating ] || wait=$((wait - 1))
     [ "$wait" -gt 0 ] || failed "Not all of the stack runs."
 done
+sleep 2  # nginx learns of them
 docker stack services "$stack"

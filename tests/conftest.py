@@ -288,7 +288,12 @@ def settings(media_dir: Path, kept: Kept, via: str, knobs: dict[str, Any]) -> Se
 
 @pytest.fixture
 def services(
-    settings: Settings, database_url: str, ffmpeg: Path, io_loop: IOLoop, kept: Kept
+    settings: Settings,
+    database_url: str,
+    ffmpeg: Path,
+    io_loop: IOLoop,
+    kept: Kept,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Services]:
     made = composition.services(settings, database_url=database_url, ffmpeg=ffmpeg)
     running: Services = io_loop.run_sync(made.__aenter__)
@@ -296,6 +301,7 @@ def services(
     yield running
     io_loop.run_sync(lambda: no_token_in_the_database(running))
     claims = io_loop.run_sync(lambda: count_of(running, "claims"))
+    paths = io_loop.run_sync(lambda: paths_of_rows(running))
     io_loop.run_sync(lambda: made.__aexit__(None, None, None))
     assert not running.keeper.live, "an upload was left running"
     assert not running.waveforms.live, "an outline was left in the making"
@@ -307,6 +313,10 @@ def services(
         )
     assert not claims, "a claim was left"
     assert not kept.unfinished(), "an MP3 was left half published"
+    if not request.node.get_closest_marker("leaves_files"):
+        assert {name for name in kept.mp3s() if not name.startswith("lost-")} <= paths, (
+            "a file was left without a row"
+        )
 
 
 @pytest.fixture
@@ -377,6 +387,13 @@ def client(site: str, http_client: AsyncHTTPClient) -> Client:
     return Client(site, http_client)
 
 
+async def paths_of_rows(running: Services) -> set[str]:
+    """Where the files of all records are."""
+    async with running.database.reading() as session:
+        rows = await session.execute(text("SELECT user_id, id FROM records"))
+        return {f"{row.user_id}/{row.id}.mp3" for row in rows}
+
+
 async def count_of(running: Services, table: str) -> int:
     async with running.database.reading() as session:
         return int(await session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)
@@ -435,6 +452,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "compose: needs Docker; `make compose-test` runs it")
     config.addinivalue_line("markers", "kubernetes: needs kubectl; `make kubernetes-test` runs it")
     config.addinivalue_line("markers", "swarm: needs Docker; `make swarm-test` runs it")
+    config.addinivalue_line("markers", "leaves_files: whose rows are none of this database's")
     config.addinivalue_line("markers", "tus: needs npm and Chromium; `make tus-test` runs it")
 
 

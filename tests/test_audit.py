@@ -53,6 +53,7 @@ def lost_row(kept: Kept) -> str:
 @pytest.mark.expects_log("swept the files of 2 records", store="disk")
 @pytest.mark.expects_log("as of another database", store="disk")
 @pytest.mark.expects_log("swept the files of 3 records", store="s3")
+@pytest.mark.leaves_files
 @pytest.mark.gen_test
 async def test_the_sweep_removes_what_a_crash_left_and_nothing_else(
     services: Services, kept: Kept, media_dir: Path
@@ -137,6 +138,7 @@ async def test_a_row_from_the_lost_and_found_can_be_put_back(
     assert as_json(await client.fetch("/user", headers=user.bearer))["records"] == 2
 
 
+@pytest.mark.leaves_files
 @pytest.mark.gen_test
 async def test_a_file_without_a_row_is_found_and_set_aside(
     client: Client, services: Services, kept: Kept
@@ -305,6 +307,7 @@ async def test_live_uploads_are_nothing_to_find(client: Client, services: Servic
     await live.abort()
 
 
+@pytest.mark.leaves_files
 @pytest.mark.gen_test
 async def test_where_no_record_has_its_file_there_is_reason_to_doubt(
     client: Client, services: Services, kept: Kept

@@ -10,6 +10,7 @@ from umusic.app import Services
 from umusic.errors import RecordUnknown
 from umusic.library.media import Leftover, Media, Part, Stored
 
+pytestmark = pytest.mark.leaves_files
 THEN = 1_700_000_000
 MP3 = bytes(range(256)) * 10
 USER = uuid.uuid4()

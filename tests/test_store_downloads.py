@@ -27,10 +27,7 @@ SIGNED = "X-Amz-"
 LARGE = 30_000_000
 
 
-@pytest.fixture(autouse=True)
-def only_with_s3(s3: S3 | None) -> None:
-    if s3 is None:
-        pytest.skip("about the S3 store")
+pytestmark = pytest.mark.s3
 
 
 @pytest.fixture(params=[False, True], ids=["system", "wheel"])

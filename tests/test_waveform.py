@@ -186,8 +186,8 @@ async def test_of_many_sizes_the_oldest_are_dropped(client: Client, kept: Kept) 
     _, query = await stored(client, 0.1)
     for width in range(100, 112):
         assert (await client.fetch(f"/record/waveform?{query}&width={width}")).code == 200
-    kept = {f"{width}x200.png" for width in range(104, 112)}
-    assert outlines(kept) == {"peaks.json", *kept}
+    youngest = {f"{width}x200.png" for width in range(104, 112)}
+    assert outlines(kept) == {"peaks.json", *youngest}
 
 
 @both_kinds
