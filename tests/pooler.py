@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from umusic import embedded
+
 #: The option of pytest's with which all of umusic goes through a pooler.
 OPTION = "--pooler"
 PORT = 6432
@@ -89,6 +91,7 @@ def pooler(
         [binary, "--quiet", str(config)],
         cwd="/",
         stdin=subprocess.DEVNULL,
+        preexec_fn=embedded._die_with_parent,  # noqa: PLW1509 - one call, and no lock
         **(user if os.geteuid() == 0 else {}),  # type: ignore[call-overload]
     )
     try:
