@@ -102,7 +102,7 @@ class TestOfSecrets:
         self, secrets: Path
     ) -> None:
         (secrets / "umusic_database_url").write_text("postgresql://u:p@h/d\n")
-        assert settings.load().database_url == "postgresql+asyncpg://u:p@h/d"
+        assert settings.load().database_url == "postgresql://u:p@h/d"
 
     def test_the_environment_and_the_env_file_win_unless_they_are_empty(
         self, secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -60,10 +60,10 @@ def postgres(
 ) -> Iterator[str]:
     """Runs PostgreSQL on the cluster of `data_dir`, which is made if need be and `create` allows.
 
-    Yields the URL of the database. If another umusic runs it already, that one is shared,
-    should `share` allow it; whoever may share waits at the end for those that share with it.
-    `options` are settings of postgresql.conf. Call it from the main thread: the server dies with
-    the thread that started it.
+    Yields the URL of the database. If another umusic runs it already, that one is shared, should
+    `share` allow it; whoever may share waits at the end for those that share with it. `options`
+    are settings of postgresql.conf. Call it from the main thread: the server dies with the thread
+    that started it.
 
     Raises:
         StartError: it cannot be run, or another umusic runs it, or there is none.
@@ -254,10 +254,9 @@ def _write_access_rules(place: _Place) -> None:
 
 @contextlib.contextmanager
 def _socket_dir(place: _Place) -> Iterator[Path]:
-    """A directory for the socket: the cluster, or one of a shorter name, or without the comma that
+    """A directory for the socket: the cluster, or one of a shorter name without a comma, which
     stands between hosts in a URL."""
-    path = os.fsencode(place.cluster)
-    if len(path) <= _MAX_SOCKET_DIR and b"," not in path:
+    if len(path := os.fsencode(place.cluster)) <= _MAX_SOCKET_DIR and b"," not in path:
         yield place.cluster
         return
     with tempfile.TemporaryDirectory(prefix="umusic-") as name:
