@@ -254,8 +254,7 @@ def _write_access_rules(place: _Place) -> None:
 
 @contextlib.contextmanager
 def _socket_dir(place: _Place) -> Iterator[Path]:
-    """A directory for the socket: the cluster, or one of a shorter name without a comma, which
-    stands between hosts in a URL."""
+    """A directory for the socket: the cluster, or one with a shorter name and no comma."""
     if len(path := os.fsencode(place.cluster)) <= _MAX_SOCKET_DIR and b"," not in path:
         yield place.cluster
         return
