@@ -20,6 +20,7 @@ import pytest
 
 from tests.client import Client, as_json
 from tests.process import Process
+from tests.stores import Kept
 from tests.wavs import take
 from umusic.app import Services
 
@@ -134,7 +135,7 @@ def test_without_a_descriptor_for_a_caller_it_is_hung_up_on_and_nothing_else_suf
 async def test_whatever_the_system_lacks_while_the_part_is_made_is_503(
     client: Client,
     services: Services,
-    media_dir: Path,
+    kept: Kept,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
@@ -148,6 +149,6 @@ async def test_whatever_the_system_lacks_while_the_part_is_made_is_503(
         response = await client.upload(user, take(0.1))
     assert (response.code, response.headers["Retry-After"]) == (503, "5")
     assert as_json(response)["type"] == "/problems/out-of-resources"
-    assert [path for path in media_dir.rglob("*") if path.is_file()] == []
+    assert kept.is_empty
     assert services.keeper.live == 0
     assert (await client.upload(user, take(0.1))).code == 201

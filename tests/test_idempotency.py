@@ -12,7 +12,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.client import Account, Client, as_json, both_ways, form
 from tests.conftest import wait_for
-from tests.stores import Kept
+from tests.stores import Kept, lapse
 from tests.test_refusals import HEADER, LARGE, body
 from tests.test_slow_senders import connected
 from tests.test_uploads import assert_nothing_kept, files, rows
@@ -313,7 +313,8 @@ async def test_after_a_commit_of_which_nobody_could_tell_the_key_tells(
     assert again.code == 201
     assert [str(row.id) for row in await rows(services)] == [as_json(again)["id"]]
     assert len(kept.mp3s()) == 1
-    await services.audit.sweep()
+    await lapse(services)
+    assert await services.audit.sweep() == 1
 
 
 @both_ways

@@ -22,12 +22,12 @@ async def test_a_running_umusic_is_alive_and_ready(client: Client, path: str) ->
 async def test_without_its_media_directory_it_is_alive_but_not_ready(
     client: Client, media_dir: Path
 ) -> None:
-    media_dir.rmdir()
+    elsewhere = media_dir.rename(media_dir.with_name("elsewhere"))
     response = await client.fetch("/readyz")
     assert response.code == 503
     assert "Retry-After" in response.headers
     assert (await client.fetch("/healthz")).code == 200
-    media_dir.mkdir()
+    elsewhere.rename(media_dir)
 
 
 @pytest.mark.gen_test
