@@ -1,5 +1,4 @@
-"""All resumable uploads: their rows, those that are live here, and how one goes from one process to
-another.
+"""All resumable uploads: their rows, those live here, and how one goes from process to process.
 
 A lock on the part-file says who has an upload in hand; it dies with its process. Who wants one that
 another process has says so in the row, which that one looks at every second while it has any.
@@ -102,9 +101,10 @@ class Resumptions:
             ResumptionUnknown: there is none.
             MediaAway, OutOfResources, NoSpace: its part-file cannot be looked at.
         """
-        live = self._live.get(upload_id)
-        if live and not live.has_ended:
+        if (live := self._live.get(upload_id)) and not live.has_ended:
             row = await self._uploads.find(upload_id)
+            if self._uploads.is_elsewhere(row) and not live.is_whole:
+                await live.let_go(ResumptionLocked())
             # Let go of meanwhile, it may have come further elsewhere.
             if row.is_open and not live.has_ended:
                 row.length = live.length
