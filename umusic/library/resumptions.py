@@ -104,7 +104,7 @@ class Resumptions:
         if (live := self._live.get(upload_id)) and not live.has_ended:
             row = await self._uploads.find(upload_id)
             if self._uploads.is_elsewhere(row) and not live.is_whole:
-                await live.let_go(ResumptionLocked())
+                await live.let_go(ResumptionLocked())  # before `_watch` gets there
             # Let go of meanwhile, it may have come further elsewhere.
             if row.is_open and not live.has_ended:
                 row.length = live.length
@@ -179,10 +179,9 @@ class Resumptions:
         Raises what `begin_turn` does."""
         door = self._doors.setdefault(upload_id, asyncio.Lock())
         async with door:
-            live = self._live.get(upload_id)
-            if live is not None and not live.has_ended:
-                return live
-            if live is not None:
+            if live := self._live.get(upload_id):
+                if not live.has_ended:
+                    return live
                 await live.ended()
             if self._closed:
                 raise Draining
@@ -211,8 +210,7 @@ class Resumptions:
             await asyncio.sleep(PAUSE)
 
     async def abandon(self, upload_id: uuid.UUID) -> None:
-        """Ends an upload of which nobody knows, as it was just begun. Raises what the database
-        does; then it expires some day."""
+        """Ends one of which nobody knows, as it was just begun; else it expires some day."""
         progress = await self.look(upload_id)
         if not progress.end and not progress.record:
             await self.terminate(upload_id)
@@ -311,8 +309,8 @@ class Resumptions:
                         self._spawn(live.let_go(ResumptionLocked()))
                     elif not elsewhere:
                         await live.arrival.keep_alive(touch)
-            except Unavailable:
-                pass  # those who need the database say so
+            except (ResumptionLocked, Unavailable):
+                pass  # it has just come to its end; those who need the database say so
             except Exception:
                 log.exception("what is held here could not be looked at")
 
