@@ -726,6 +726,7 @@ async def test_a_full_target_stops_it_and_the_next_call_goes_on(
         text=True,
     )
     lines = [line for line in told.stdout.splitlines() if "%" not in line]
+    assert len(lines) == 6, told
     figures, stopped, status, after, good, count = lines
     assert int(figures.split()[0]) > 0
     assert "Stopped before the end: [Errno 28] No space left on device" in stopped

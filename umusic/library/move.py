@@ -240,8 +240,9 @@ def _expected(record: Record) -> Stored:
 
 
 def _opened(part: Part) -> BinaryIO:
+    # It is there. Who opens it late must not make it again, once it has been discarded.
     with writing():
-        return part.path.open("wb")
+        return part.path.open("r+b")
 
 
 def _first(exc: Exception) -> Exception:
