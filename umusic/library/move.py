@@ -165,7 +165,8 @@ class Move:
             if await self._target.measure(record.user_id, record.id) != _expected(record):
                 raise _NotCopied("the target gives back something else than it was given")
         except BaseException:
-            await (await creating).discard()
+            # As a whole: where several fail at once, those that come after the first are cancelled.
+            await _whole(asyncio.create_task(_discard(creating)))
             raise
         await _whole(asyncio.create_task(self._settle(part, record)))
 
@@ -233,6 +234,11 @@ async def _whole(step: "asyncio.Task[T]") -> T:
     except asyncio.CancelledError:
         await asyncio.wait([step])
         raise
+
+
+async def _discard(creating: "asyncio.Task[Part]") -> None:
+    """Removes what has been begun, once it has been."""
+    await (await creating).discard()
 
 
 def _expected(record: Record) -> Stored:
