@@ -16,11 +16,12 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist worksteal
 
+# TESTS: those files only.
 pooler-test: $(VENV)/.dev
-	$(PY) -m pytest --pooler -n 2 --dist worksteal
+	$(PY) -m pytest --pooler -n 2 --dist worksteal $(TESTS)
 
 s3-test: $(VENV)/.dev
-	tests/ceph/run $(PY) -m pytest -n 2 --dist worksteal --store=s3
+	tests/ceph/run $(PY) -m pytest -n 2 --dist worksteal --store=s3 $(TESTS)
 
 s3-chaos: $(VENV)/.dev
 	tests/ceph/run $(PY) -m pytest -m chaos --store=s3 -s
