@@ -48,7 +48,7 @@ class Place:
     @property
     def settings(self) -> dict[str, str]:
         """What umusic is told so that it works there."""
-        return self.kept.settings or {"media_dir": self.url}
+        return self.kept.settings or {"media_dir": self.url, "media_url": ""}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -237,7 +237,7 @@ class TestMoving:
         assert set(target.kept.names()) <= {name_of(record) for record in [*records, *stocked]}
         assert await claims(services) == 0
 
-    @pytest.mark.parametrize("files", [40])
+    @pytest.mark.parametrize("files", [16])
     @pytest.mark.gen_test(timeout=180)
     async def test_one_that_was_killed_goes_on(
         self,

@@ -39,9 +39,7 @@ through_nginx = pytest.mark.parametrize("via", ["nginx"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def signed_in_no_log(
-    only_with_s3: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> Iterator[None]:
+def signed_in_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A presigned URL in a log of umusic's or nginx's fails the test."""
     yield
     for record in [*caplog.get_records("call"), *caplog.get_records("teardown")]:

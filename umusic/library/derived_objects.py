@@ -47,7 +47,8 @@ class DerivedObjects(Derived):
 
     @contextlib.asynccontextmanager
     async def source(self) -> AsyncIterator[BinaryIO]:
-        with await asyncio.to_thread(self._spool) as file:
+        # Not on a thread: who is cancelled meanwhile would leave it open.
+        with self._spool() as file:
             await self._fetch(file)
             yield file
 

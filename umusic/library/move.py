@@ -190,7 +190,8 @@ class Move:
                 file.write(data)
                 file.flush()
 
-        with await asyncio.to_thread(_opened, part) as file:
+        # Not on a thread: who is cancelled meanwhile would leave it open, or make it again.
+        with _opened(part) as file:
             async with contextlib.aclosing(self._pieces(record)) as pieces:
                 async for data in pieces:
                     await asyncio.to_thread(write, data)
@@ -246,7 +247,6 @@ def _expected(record: Record) -> Stored:
 
 
 def _opened(part: Part) -> BinaryIO:
-    # It is there. Who opens it late must not make it again, once it has been discarded.
     with writing():
         return part.path.open("r+b")
 
