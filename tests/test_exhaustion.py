@@ -12,15 +12,17 @@ import resource
 import signal
 import socket
 import time
+import uuid
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.storm import await_true
 from tests.client import Client, as_json
 from tests.process import Process
-from tests.stores import Kept
+from tests.stores import Kept, kept_beside
 from tests.wavs import take
 from umusic.app import Services
 
@@ -28,8 +30,12 @@ MOST_STEPS = 16
 
 
 @pytest.fixture
-def process(start: Any) -> Process:
+def process(start: Any, directory: Path) -> Process:
+    """One whose first sweep is over, so that it lacks nothing."""
+    (directory / "media").mkdir()
+    kept_beside(directory / "media").abandon(uuid.uuid4())
     running: Process = start()
+    await_true(lambda: "swept the files of 1 records" in running.log.read_text())
     return running
 
 
