@@ -238,7 +238,7 @@ class TestMoving:
         assert await claims(services) == 0
 
     @pytest.mark.parametrize("files", [16])
-    @pytest.mark.gen_test(timeout=180)
+    @pytest.mark.gen_test(timeout=400)
     async def test_one_that_was_killed_goes_on(
         self,
         services: Services,
@@ -254,7 +254,7 @@ class TestMoving:
         killed = []
         for least in (2, files // 2):
             command = Command(["move-media", "--to", target.url], tmp_path, environment, b"")
-            await wait_for(lambda least=least: len(target.kept.mp3s()) >= least, 60)
+            await wait_for(lambda least=least: len(target.kept.mp3s()) >= least, 150)
             command._forked.kill()
             assert command.end()[0] == -signal.SIGKILL
             killed.append(len(target.kept.mp3s()))

@@ -143,17 +143,9 @@ class TestAGatewayThatIsAway:
 class TestAGatewayThatRefuses:
     @pytest.fixture
     def denied(self, s3: S3) -> Iterator[str]:
-        """A bucket of which nobody may read."""
+        """A bucket of which nobody may read any more, by and by."""
         bucket = f"umusic-tests-denied-{uuid.uuid4().hex[:8]}"
         s3.client.create_bucket(Bucket=bucket)
-        statement = {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:GetObject",
-            "Resource": f"arn:aws:s3:::{bucket}/*",
-        }
-        policy = {"Version": "2012-10-17", "Statement": [statement]}
-        s3.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
         yield bucket
         for found in s3.client.list_objects_v2(Bucket=bucket).get("Contents", ()):
             s3.client.delete_object(Bucket=bucket, Key=found["Key"])
@@ -165,8 +157,18 @@ class TestAGatewayThatRefuses:
 
     @through_nginx
     @pytest.mark.gen_test
-    async def test_is_a_503_problem(self, client: Client, tmp_path: Path) -> None:
+    async def test_is_a_503_problem(
+        self, client: Client, s3: S3, denied: str, tmp_path: Path
+    ) -> None:
         link = (await stored(client))["link"]
+        statement = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{denied}/*",
+        }
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        s3.client.put_bucket_policy(Bucket=denied, Policy=json.dumps(policy))
         assert_away(await client.fetch(link))
         log = tmp_path / "nginx" / "access.log"
         await wait_for(lambda: '"upstream_status": "403"' in log.read_text())

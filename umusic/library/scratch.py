@@ -28,8 +28,10 @@ def scratch(media: Directory) -> Iterator[Directory]:
     lock = _locked(root)
     try:
         for left in root.iterdir():
-            if left.name != _LOCK:
+            if left.is_dir():
                 shutil.rmtree(left)
+            elif left.name != _LOCK:
+                left.unlink()  # the name of the directory
         yield Directory(root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
