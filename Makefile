@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Tests of minutes each.
+SLOW := $(PY) -m pytest --timeout=1500 -s
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: run demo test s3-test s3-chaos pooler-test api-test chaos browser-test tus-test screenshots \
@@ -24,19 +26,19 @@ s3-test: $(VENV)/.dev
 	tests/ceph/run $(PY) -m pytest -n 2 --dist worksteal --store=s3 $(TESTS)
 
 s3-chaos: $(VENV)/.dev
-	tests/ceph/run $(PY) -m pytest -m chaos --store=s3 -s
+	tests/ceph/run $(SLOW) -m chaos --store=s3
 
 api-test: $(VENV)/.dev
-	$(PY) -m pytest -m api -s
+	$(SLOW) -m api
 
 chaos: $(VENV)/.dev
-	$(PY) -m pytest -m chaos -s
+	$(SLOW) -m chaos
 
 browser-test: $(VENV)/.dev
-	$(PY) -m pytest -m browser -s
+	$(SLOW) -m browser
 
 tus-test: $(VENV)/.dev .tus/.installed
-	TUS_MODULES=.tus $(PY) -m pytest -m tus -s
+	TUS_MODULES=.tus $(SLOW) -m tus
 
 .tus/.installed: tests/resumable/package.json
 	@command -v npm > /dev/null || { echo "tus-test needs npm: apt-get install npm"; exit 1; }
@@ -48,14 +50,14 @@ screenshots: $(VENV)/.dev
 	$(PY) -m tests.browser.screenshots docs/screenshots
 
 compose-test: $(VENV)/.dev
-	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m compose -s
+	COMPOSE="$(COMPOSE)" $(SLOW) -m compose
 
 kubernetes-test: $(VENV)/.dev
 	@command -v kubectl > /dev/null || { echo "kubernetes-test needs kubectl, 1.30 or newer"; exit 1; }
 	$(PY) -m pytest -m kubernetes -s tests/kubernetes
 
 swarm-test: $(VENV)/.dev
-	COMPOSE="$(COMPOSE)" $(PY) -m pytest -m swarm -s
+	COMPOSE="$(COMPOSE)" $(SLOW) -m swarm
 
 bench: $(VENV)/.bench
 	$(PY) -m bench

@@ -56,6 +56,13 @@ class S3:
             )
 
 
+def files_in(directory: Path, suffix: str = "") -> list[Path]:
+    """The files below it whose names end so. What is removed meanwhile is no trouble, as it is to
+    Path.rglob."""
+    walk = os.walk(directory)
+    return [Path(at, name) for at, _, names in walk for name in names if name.endswith(suffix)]
+
+
 class Kept:
     """What is kept in one store, by names like `<user>/<record>.mp3`. `settings` are umusic's, so
     that it uses this store; they come beside UMUSIC_MEDIA_DIR, which is `media`."""
@@ -87,8 +94,7 @@ class Kept:
         """All that is there, sorted."""
         if isinstance(self._store, LocalStore):
             assert self.media is not None
-            found = (path for path in self.media.rglob("*") if path.is_file())
-            return sorted(str(path.relative_to(self.media)) for path in found)
+            return sorted(str(path.relative_to(self.media)) for path in files_in(self.media))
         return sorted(found["path"] for page in obstore.list(self._store) for found in page)
 
     def mp3s(self) -> list[str]:

@@ -24,7 +24,7 @@ from tests.chaos.storm import DECK, Storm, await_true
 from tests.conftest import Before, run_apart, scratch_directory
 from tests.postgres import Postgres
 from tests.rows import connected
-from tests.stores import Kept
+from tests.stores import Kept, files_in
 
 #: What the short one has of faults, once each and in any order.
 _SHORT_DECK = [kind for kind in DECK if kind not in ("kill_one_of_postgres", "hold_postgres")]
@@ -100,7 +100,7 @@ def look_around(storm: Storm, ledger: Ledger, senders: list[Sender], database_ur
     storm.calm()
     assert_all_can_upload(storm.server.port, senders)
     storm.restart()
-    await_true(lambda: not list(storm.server.media.rglob("*.part")))
+    await_true(lambda: not files_in(storm.server.media, ".part"))
     await_true(lambda: _claims(database_url) == 0)
     print_counts(storm, ledger)
     assert not ledger.surprises, ledger.surprises

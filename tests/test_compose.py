@@ -23,6 +23,7 @@ from tests.compose.clients import bearer, kept_connection, records_of, upload, u
 from tests.compose.stack import COMPOSE, ROOT, Stack, await_true, run
 from tests.decoders import decoded_samples
 from tests.front import nginx_binary
+from tests.stores import files_in
 from umusic import embedded
 
 pytestmark = pytest.mark.compose
@@ -85,7 +86,7 @@ def long_take(scratch: Path) -> Path:
 def assert_nothing_half_kept(stack: Stack) -> None:
     """Files and rows agree to the last byte, and no `.part` is left."""
     checked = stack.compose("run", "--rm", "-T", "app", "check", "--deep")
-    assert not list((stack.directory / "media").rglob("*.part")), checked
+    assert not files_in(stack.directory / "media", ".part"), checked
 
 
 def test_the_session_of_the_readme_and_what_survives_the_containers(
@@ -210,7 +211,7 @@ def test_of_thirty_uploads_only_those_of_a_killed_umusic_fail(stack: Stack, scra
     stack.await_ready(3)
     due = {name for name, reply in replies.items() if reply[0] == 201}
     assert set(records_of(stack, user)) == due
-    await_true(lambda: not list((stack.directory / "media").rglob("*.part")))
+    await_true(lambda: not files_in(stack.directory / "media", ".part"))
     assert_nothing_half_kept(stack)
 
 
@@ -229,19 +230,21 @@ def test_a_rolling_restart_under_load_fails_no_request(
     ]
     with concurrent.futures.ThreadPoolExecutor() as threads:
         load = [threads.submit(task) for task in tasks]
-        time.sleep(2)
-        # Older than the restart, but not than the drain.
-        slow = [
-            stack.curl_begun(
-                f"/record?name=slow{number}", *bearer(user), "--limit-rate", "200k", "-T", wav
-            )
-            for number in range(4)
-        ]
-        began = time.monotonic()
-        run("make", "roll", cwd=stack.directory, APPS="2")
-        took = time.monotonic() - began
-        time.sleep(2)
-        over.set()
+        try:
+            time.sleep(2)
+            # Older than the restart, but not than the drain.
+            slow = [
+                stack.curl_begun(
+                    f"/record?name=slow{number}", *bearer(user), "--limit-rate", "200k", "-T", wav
+                )
+                for number in range(4)
+            ]
+            began = time.monotonic()
+            run("make", "roll", cwd=stack.directory, APPS="2")
+            took = time.monotonic() - began
+            time.sleep(2)
+        finally:
+            over.set()
         heard = [counted.result() for counted in load]
     counts = collections.Counter[int]()
     for each in heard:

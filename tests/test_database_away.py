@@ -22,7 +22,7 @@ from tests.conftest import (
     wait_for,
 )
 from tests.postgres import Postgres
-from tests.stores import Kept
+from tests.stores import Kept, files_in
 from tests.test_keeper import EAGER, LONG
 from tests.test_uploads import files, rows
 from tests.tus import Tus, problem
@@ -110,7 +110,7 @@ async def test_in_the_middle_of_the_body(
 
     async def pieces() -> AsyncIterator[bytes]:
         yield LONG[:3_000_000]
-        await wait_for(lambda: bool(list(services.media.directory.root.rglob("*.part"))))
+        await wait_for(lambda: bool(files_in(services.media.directory.root, ".part")))
         go(postgres)
         yield LONG[3_000_000:]
 

@@ -22,7 +22,7 @@ import pytest
 from tests.chaos.storm import await_true
 from tests.client import Client, as_json
 from tests.process import Process
-from tests.stores import Kept, kept_beside
+from tests.stores import Kept, files_in, kept_beside
 from tests.wavs import take
 from umusic.app import Services
 
@@ -96,7 +96,7 @@ def test_without_descriptors_an_upload_is_503_at_every_step_and_leaves_nothing(
     assert "/problems/encoder-failed" in kinds
     assert kinds[-1] == ""
     assert len(process.kept.names()) == len(process.kept.mp3s()) == kinds.count("")
-    assert not list(process.media.rglob("*.part"))
+    assert not files_in(process.media, ".part")
     assert not [line for line in process.family() if "ffmpeg" in line]
     _, log = process.stop()
     assert "Too many open files" in log

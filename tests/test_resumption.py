@@ -23,7 +23,7 @@ from tests.client import Client, as_json, both_ways
 from tests.conftest import wait_for
 from tests.front import Nginx
 from tests.process import Process
-from tests.stores import Kept
+from tests.stores import Kept, files_in
 from tests.test_slow_senders import connected
 from tests.test_tus import parts
 from tests.test_uploads import files, rows
@@ -437,7 +437,7 @@ def test_kills_at_any_point_change_nothing(start: Start) -> None:
     offset = line.offset()
     announced = checksum(wav[offset:])["Upload-Checksum"]
     with line.hang(wav, len(wav) - 1, Upload_Checksum=announced):
-        [part] = (server.directory / "media").rglob(".*.upload")
+        [part] = files_in(server.directory / "media", ".upload")
         while part.stat().st_size < len(wav) - 1:
             time.sleep(0.01)
         assert line.offset() == offset
@@ -512,7 +512,7 @@ def test_one_process_takes_over_from_another(start: Start) -> None:
         line.server = two
         assert line.ask("DELETE", line.path, {}).status == 204
         assert hanging.recv(65536).startswith(b"HTTP/1.1 410 ")
-    assert not list((one.directory / "media").rglob(".*.upload"))
+    assert not files_in(one.directory / "media", ".upload")
     # From one that has been told to stop.
     line = Line(one, token, len(WAV))
     with line.hang(WAV, HALF) as hanging:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.process import WAV
+from tests.stores import files_in
 from tests.warm import Command
 
 
@@ -50,7 +51,7 @@ def test_under_load_every_upload_ends_well_before_the_stop_and_the_next_start_fi
     umusic = start(drain_seconds="30")
     tokens = [umusic.register(f"user {number}") for number in range(8)]
     running = [umusic.begin_upload(token, pause=0) for token in tokens]
-    await_true(lambda: len(list(umusic.media.rglob("*.part"))) == len(running))
+    await_true(lambda: len(files_in(umusic.media, ".part")) == len(running))
     umusic.popen.send_signal(signal.SIGTERM)
     with ThreadPoolExecutor(len(running)) as clients:
         receipts = [json.load(reply) for reply in clients.map(umusic.end_upload, running)]

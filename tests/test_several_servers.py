@@ -300,10 +300,12 @@ def test_sweeps_take_what_is_dead_and_nothing_that_lives(
 
     with ThreadPoolExecutor(6) as clients:
         running = [clients.submit(upload_and_delete, number) for number in range(6)]
-        for _ in range(4):
-            dead = str(shelf.abandon(uuid.uuid4()))
-            await_true(lambda dead=dead: dead not in str(shelf.unfinished()))  # type: ignore[misc]
-        stop.set()
+        try:
+            for _ in range(4):
+                dead = str(shelf.abandon(uuid.uuid4()))
+                await_true(lambda dead=dead: dead not in str(shelf.unfinished()))  # type: ignore[misc]
+        finally:
+            stop.set()  # else the pool waits for them, for ever
         assert all(each.result() for each in running)
     for token, path in kept:
         for server in servers:

@@ -14,7 +14,7 @@ from tests import leaks
 from tests.chaos.clients import download
 from tests.chaos.storm import await_true
 from tests.process import Process
-from tests.stores import Kept
+from tests.stores import Kept, files_in
 from tests.tus import STREAM, VERSION, checksum
 from tests.wavs import take
 
@@ -84,7 +84,7 @@ class Answer:
 
 
 def parts(umusic: Process) -> list[Path]:
-    return list((umusic.directory / "media").rglob("*.upload"))
+    return files_in(umusic.directory / "media", ".upload")
 
 
 def assert_is_whole(umusic: Process, upload: Upload) -> None:

@@ -11,7 +11,7 @@ from tornado.httpclient import HTTPResponse
 
 from tests.client import Client, as_json, both_ways
 from tests.conftest import wait_for
-from tests.stores import Kept
+from tests.stores import Kept, files_in
 from tests.test_uploads import files, rows
 from tests.tus import STREAM, Tus, checksum, metadata, problem
 from tests.wavs import take
@@ -22,7 +22,7 @@ HALF = len(WAV) // 2
 
 
 def parts(media_dir: Path) -> list[Path]:
-    return list(media_dir.rglob(".*.upload"))
+    return files_in(media_dir, ".upload")
 
 
 @both_ways

@@ -13,6 +13,7 @@ import pytest
 from tests.chaos.clients import download
 from tests.chaos.storm import await_true
 from tests.process import WAV, Process
+from tests.stores import files_in
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ def test_a_start_sweeps_what_a_crash_left_and_no_live_upload_of_another_process(
     tokens = [first.register(f"user {number}") for number in range(2)]
     sent = [60, 1000, len(WAV) // 4, len(WAV) // 2, len(WAV) - 1]
     live = [(begin(first, token, count), count) for token in tokens for count in sent]
-    await_true(lambda: len(list(first.media.rglob("*.part"))) == len(live))
+    await_true(lambda: len(files_in(first.media, ".part")) == len(live))
     first.kept.abandon(uuid.uuid4())
     second = start()
     # The sweep says so at its end, when it has seen all.
     await_true(lambda: "swept the files of 1 records" in second.log.read_text())
-    assert len(list(first.media.rglob("*.part"))) == len(live)
+    assert len(files_in(first.media, ".part")) == len(live)
     assert len(first.kept.unfinished()) == (0 if first.kept.is_remote else len(live))
     for connection, count in live:
         connection.send(WAV[count:])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.postgres import Postgres
 from tests.process import Process
+from tests.stores import files_in
 from umusic import embedded
 
 #: What may happen, and how often each is in a deck.
@@ -164,7 +165,7 @@ class Storm:
     def _kill_server(self) -> None:
         self.server.popen.kill()
         self.server.close()
-        self.parts_left += len(list(self.server.media.rglob("*.part")))
+        self.parts_left += len(files_in(self.server.media, ".part"))
         # Nobody is there any more who would end those that were stopped.
         self._continue_ffmpegs()
 

@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import scratch_directory
 from tests.front import Nginx
 from tests.process import Process
+from tests.stores import files_in
 from tests.wavs import wav
 
 HERE = Path(__file__).parent
@@ -93,8 +94,7 @@ class Site:
 
     def left_over(self) -> list[str]:
         """The files in the media directory that are no MP3s."""
-        files = (path for path in self.media.rglob("*") if path.is_file())
-        return [path.name for path in files if path.suffix != ".mp3"]
+        return [path.name for path in files_in(self.media) if path.suffix != ".mp3"]
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Site"]:

@@ -11,6 +11,7 @@ import pytest
 from tests import leaks
 from tests.process import Process
 from tests.resumable.conftest import ask
+from tests.stores import files_in
 from tests.wavs import take
 
 pytestmark = pytest.mark.tus
@@ -43,9 +44,9 @@ def test_what_is_given_up_is_gone_within_a_minute(start: Any) -> None:
     umusic = start(upload_expiry="2")
     url = begin(umusic)
     media = umusic.directory / "media"
-    assert [path.suffix for path in media.rglob("*") if path.is_file()].count(".upload") == 1
+    assert len(files_in(media, ".upload")) == 1
     expires = time.monotonic() + 2
-    while any(path.is_file() for path in media.rglob("*")):
+    while files_in(media):
         assert time.monotonic() < expires + 60
         time.sleep(0.1)
     print(f"\ngone {time.monotonic() - expires:.1f} s after its time")
