@@ -8,10 +8,17 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# of_env NAME: as docker compose reads it, for which a comment begins with a space and #.
+of_env() {
+    sed -n "s/^$1=//p" .env | tail -n 1 |
+        sed -e 's/^"\([^"]*\)".*/\1/; t' -e "s/^'\([^']*\)'.*/\1/; t" \
+            -e 's/[[:space:]]#.*//; s/[[:space:]]*$//'
+}
+
 # What these files ask for, of .env; the environment wins.
 for name in $(grep -ohE '\$\{[A-Z0-9_]+' deploy/swarm*.yml | tr -d '${' | sort -u); do
     printenv "$name" > /dev/null ||
-        export "$name=$(sed -n "s/^$name=[\"']*\([^\"']*\).*/\1/p" .env | tail -n 1)"
+        export "$name=$(of_env "$name")"
 done
 export PWD NGINX_FILES
 NGINX_FILES=$(cat nginx/*.sh nginx/*.template nginx/*/* | sha256sum | cut -c 1-12)

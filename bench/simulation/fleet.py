@@ -12,10 +12,14 @@ from bench.simulation.arrivals import Arrival
 from bench.simulation.costs import Costs
 from bench.simulation.replica import Replica, Size, Steps
 
-#: What Kubernetes' HorizontalPodAutoscaler does unless told otherwise: it looks every 15 s, leaves
-#: things as they are within a tenth of the target, at most doubles (or adds 4), and takes away
-#: only what it has not wanted for five minutes.
-_LOOK_SECONDS, _TOLERANCE, _MOST_MORE, _STABLE_SECONDS = 15.0, 0.1, 4, 300.0
+#: Kubernetes' HorizontalPodAutoscaler looks every 15 s, at means of a minute (prometheus-adapter),
+#: and leaves things as they are within a tenth of the target. The rest is what
+#: deploy/kubernetes/base/autoscaler.yaml tells it: it adds what it has wanted for half a minute,
+#: two or half as many again in a minute; and takes away one in ten minutes, once it has wanted that
+#: for 15.
+_LOOK_SECONDS, _MEAN_SECONDS, _TOLERANCE = 15.0, 60.0, 0.1
+_GROW_AFTER, _GROW_EVERY, _MOST_MORE = 30.0, 60.0, 2
+_SHRINK_AFTER, _SHRINK_EVERY = 900.0, 600.0
 #: What a client of tus waits before it sends again what was broken off.
 _RESUME_SECONDS = 3.0
 
@@ -76,7 +80,10 @@ class Fleet:
         self.serving: list[Replica] = []
         self.all: list[Replica] = []
         self._coming = 0
+        #: What it was found to want, and when it grew and shrank by how many.
         self._wanted: deque[tuple[float, int]] = deque()
+        self._grown: deque[tuple[float, int]] = deque()
+        self._shrunk = -math.inf
         for _ in range(number):
             self._add()
 
@@ -214,24 +221,23 @@ class Fleet:
         """Never fewer than there were at the beginning. Of two metrics the one that wants more
         counts, as with Kubernetes."""
         least, busy = len(self.serving), 0.0
+        found: deque[tuple[float, float]] = deque(maxlen=round(_MEAN_SECONDS / _LOOK_SECONDS))
         while True:
             yield self._env.timeout(_LOOK_SECONDS)
             number, before, busy = len(self.serving) + self._coming, busy, self._busy()
             worked = (busy - before) / _LOOK_SECONDS / self._size.encoders
-            waiting = sum(replica.pool.queue for replica in self.serving)
+            found.append((sum(replica.pool.queue for replica in self.serving), worked))
+            waiting, worked = (sum(each) / len(found) for each in zip(*found, strict=True))
             wanted = max(
                 self._wish(number, waiting, self._orders.queue_target),
                 self._wish(number, worked, self._orders.busy_target),
             )
-            wanted = max(min(wanted, number + max(number, _MOST_MORE)), least)
-            wanted = min(wanted, self._orders.most_replicas)
+            wanted = min(max(wanted, least), self._orders.most_replicas)
             self._wanted.append((self._env.now, wanted))
-            while self._wanted[0][0] <= self._env.now - _STABLE_SECONDS:
+            while self._wanted[0][0] <= self._env.now - _SHRINK_AFTER:
                 self._wanted.popleft()
-            for _ in range(wanted - number):
-                self._env.process(self._start())
-            if self._env.now >= _STABLE_SECONDS:
-                self._shrink(number - max(wanted for _, wanted in self._wanted))
+            self._grow(number)
+            self._shrink(number)
 
     def _wish(self, number: int, found: float, target: float | None) -> int:
         """How many replicas there should be, if so much is found on all together."""
@@ -240,8 +246,28 @@ class Fleet:
         ratio = found / target / number
         return number if abs(ratio - 1) <= _TOLERANCE else math.ceil(number * ratio)
 
+    def _grow(self, number: int) -> None:
+        """Starts as many as have been wanted for long enough."""
+        now = self._env.now
+        if now < _GROW_AFTER:
+            return
+        more = min(n for at, n in self._wanted if at > now - _GROW_AFTER) - number
+        while self._grown and self._grown[0][0] <= now - _GROW_EVERY:
+            self._grown.popleft()
+        recent = sum(count for _, count in self._grown)
+        before = number - recent
+        more = min(more, max(_MOST_MORE, math.ceil(before / 2)) - recent)
+        if more > 0:
+            self._grown.append((now, more))
+            for _ in range(more):
+                self._env.process(self._start())
+
     def _shrink(self, number: int) -> None:
-        """Drains so many, those with the fewest uploads."""
-        ordered = sorted(self.serving, key=lambda replica: len(replica.live))
-        for replica in ordered[: max(number, 0)]:
-            self._env.process(self._drain(replica))
+        """Drains the youngest, as a ReplicaSet does, which knows nothing of uploads, if nobody has
+        wanted it for long enough."""
+        now = self._env.now
+        if now < _SHRINK_AFTER or now < self._shrunk + _SHRINK_EVERY:
+            return
+        if max(n for _, n in self._wanted) < number and self.serving:
+            self._shrunk = now
+            self._env.process(self._drain(max(self.serving, key=lambda replica: replica.since)))

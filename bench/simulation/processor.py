@@ -8,7 +8,8 @@ from simpy import Environment, Event
 #: What work in the background gets at least of all cores: the kernel's weight of niceness 10,
 #: against that of 0.
 _LEAST = 110 / (110 + 1024)
-_TINY = 1e-12
+#: Seconds that are no work: far more than what is lost in sums of days, or time would stand still.
+_TINY = 1e-9
 
 
 class _Queue:

@@ -9,6 +9,7 @@ namespace=${2:-umusic}
 # A Job cannot be changed.
 kubectl delete job migrate --namespace "$namespace" --ignore-not-found
 kubectl apply -k "$overlay" --selector 'app.kubernetes.io/component notin (app, nginx)'
+echo "Waiting for the migration…"
 until kubectl wait job/migrate --namespace "$namespace" --for=condition=Complete --timeout=10s \
     2> /dev/null; do
     if kubectl wait job/migrate --namespace "$namespace" --for=condition=Failed --timeout=0s \
@@ -17,6 +18,9 @@ until kubectl wait job/migrate --namespace "$namespace" --for=condition=Complete
         kubectl logs job/migrate --namespace "$namespace" --tail 5 || true
         exit 1
     fi
+    kubectl get job migrate --namespace "$namespace" > /dev/null  # or it has gone, or the cluster
+    kubectl get pods --namespace "$namespace" --selector job-name=migrate --no-headers || true
+    sleep 1
 done
 kubectl apply -k "$overlay"
 for deployment in app nginx; do

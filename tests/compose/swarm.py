@@ -26,8 +26,9 @@ class Swarm(Stack):
         own = {
             "HTTP_PORT": str(self.port),
             "HTTPS_PORT": "",
-            "DB_NODE": run("docker", "info", "--format", "{{.Name}}").strip(),
-            "IMAGE": _PROJECT,
+            # Comments as in docs/operations.md.
+            "DB_NODE": run("docker", "info", "--format", "{{.Name}}").strip() + "  # who has it",
+            "IMAGE": f'"{_PROJECT}" # one node needs no registry',
             "APPS": "3",
         }
         self.set(**own, **env)

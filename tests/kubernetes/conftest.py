@@ -15,17 +15,23 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def with_gateway(tree: Path) -> Manifests:
+def overlay(tree: Path) -> Manifests:
+    """What roll.sh brings into the cluster."""
     return Manifests(build(tree / "production"))
 
 
 @pytest.fixture(scope="session")
+def with_gateway(tree: Path, overlay: Manifests) -> Manifests:
+    return Manifests(overlay.documents + build(tree / "gateway"))
+
+
+@pytest.fixture(scope="session")
 def with_ingress(tree: Path) -> Manifests:
-    """As its comment says: ingress.yaml in the place of gateway.yaml."""
+    """As its comment says: ingress.yaml in the place of route.yaml."""
     other = tree / "with-ingress"
     shutil.copytree(tree / "production", other)
     file = other / "kustomization.yaml"
-    file.write_text(file.read_text().replace("  - gateway.yaml", "  - ingress.yaml"))
+    file.write_text(file.read_text().replace("  - route.yaml", "  - ingress.yaml"))
     return Manifests(build(other))
 
 

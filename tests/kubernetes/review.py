@@ -10,6 +10,8 @@ Review = Callable[[Manifests], Iterator[str]]
 
 #: Made by others: the certificate, by cert-manager or by hand.
 _GIVEN = {("Secret", "certificate")}
+#: For pods that cert-manager makes.
+_OF_OTHERS = "NetworkPolicy/certificate"
 
 
 def own_pods(all_: Manifests) -> Iterator[str]:
@@ -33,7 +35,9 @@ def selectors(all_: Manifests) -> Iterator[str]:
             yield f"{named(service)} selects no pods"
     for kind, key in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
         for document in all_.of(kind):
-            if not all_.selected(document["spec"][key].get("matchLabels", {})):
+            if named(document) != _OF_OTHERS and not all_.selected(
+                document["spec"][key].get("matchLabels", {})
+            ):
                 yield f"{named(document)} selects no pods"
 
 
@@ -112,9 +116,24 @@ def the_way_in(all_: Manifests) -> Iterator[str]:
     for route in all_.of("HTTPRoute"):
         for parent in route["spec"]["parentRefs"]:
             gateway = all_.find("Gateway", parent["name"])
+            own = route["metadata"]["namespace"]
+            if gateway and gateway["metadata"]["namespace"] != parent.get("namespace", own):
+                yield f"{named(route)} has a Gateway that is in another namespace"
             listeners = gateway["spec"]["listeners"] if gateway else []
-            if parent["sectionName"] not in [listener["name"] for listener in listeners]:
+            found = [each for each in listeners if each["name"] == parent["sectionName"]]
+            if not gateway or not found:
                 yield f"{named(route)} has a listener that is not there"
+            elif not _admits(found[0], own, gateway["metadata"]["namespace"]):
+                yield f"{named(route)} has a listener that is not for its namespace"
+
+
+def _admits(listener: Document, route: str, gateway: str) -> bool:
+    """Whether a listener takes routes of a namespace; of none but the Gateway's unless told."""
+    namespaces = listener.get("allowedRoutes", {}).get("namespaces", {})
+    if namespaces.get("from", "Same") == "Same":
+        return route == gateway
+    labels = namespaces["selector"]["matchLabels"]
+    return bool(labels == {"kubernetes.io/metadata.name": route})
 
 
 def opened_ports(all_: Manifests) -> Iterator[str]:

@@ -48,8 +48,7 @@ def test_there_are_as_many_encoders_as_processors_and_the_autoscaler_knows(
         metric["pods"]["metric"]["name"]: metric["pods"]["target"]["averageValue"]
         for metric in spec(all_, "HorizontalPodAutoscaler", "app")["metrics"]
     }
-    # All of them busy is no reason for more pods.
-    assert targets["umusic_encoders_busy"] == str(encoders)
+    assert targets["umusic_encoders_busy"] == f"{800 * encoders}m"
 
 
 @pytest.mark.parametrize("name", ["app", "nginx"])
@@ -114,6 +113,16 @@ def test_prometheus_finds_the_pods_and_labels_them_as_the_adapter_wants(all_: Ma
     assert namespaces == [pod.owner["metadata"]["namespace"]]
     rule = yaml.safe_load((PROMETHEUS / "adapter.yml").read_text())["rules"]["custom"][0]
     assert set(rule["resources"]["overrides"]) == {label["target_label"] for label in labels}
+
+
+def test_so_does_the_prometheus_of_an_operator(all_: Manifests) -> None:
+    monitor = yaml.safe_load((PROMETHEUS / "podmonitor.yml").read_text())
+    pod = all_.pod("app")
+    assert monitor["metadata"]["namespace"] == pod.owner["metadata"]["namespace"]
+    (found,) = all_.selected(monitor["spec"]["selector"]["matchLabels"])
+    assert found.name == pod.name
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == list(pod.ports)
+    assert pod.labels[monitor["spec"]["jobLabel"]] == "umusic"
 
 
 # --- nginx

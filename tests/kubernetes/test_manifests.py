@@ -63,7 +63,7 @@ def test_names_lead_somewhere_and_pods_may_do_no_more_than_they_must(
         ),
         (lambda a: spec(a, "Deployment", "nginx").update(replicas="two"), "'two' is not"),
         (lambda a: spec(a, "HTTPRoute", "umusic")["rules"][0].update(timeout="0s"), "'timeout'"),
-        (lambda a: spec(a, "Gateway", "umusic").pop("gatewayClassName"), "gatewayClassName"),
+        (lambda a: spec(a, "Gateway", "gateway").pop("gatewayClassName"), "gatewayClassName"),
         (lambda a: spec(a, "NetworkPolicy", "app").update(podSelectors={}), "podSelectors"),
     ],
 )
@@ -113,6 +113,14 @@ def test_what_the_schema_does_not_know_is_refused(
             "HTTPRoute/umusic has a listener that is not there",
         ),
         (
+            lambda a: spec(a, "HTTPRoute", "umusic")["parentRefs"][0].pop("namespace"),
+            "HTTPRoute/umusic has a Gateway that is in another namespace",
+        ),
+        (
+            lambda a: spec(a, "Gateway", "gateway")["listeners"][1].pop("allowedRoutes"),
+            "HTTPRoute/umusic has a listener that is not for its namespace",
+        ),
+        (
             lambda a: spec(a, "NetworkPolicy", "app")["ingress"][0]["ports"][0].update(port="web"),
             "NetworkPolicy/app opens a port that its pods have not",
         ),
@@ -160,18 +168,36 @@ def _secret(all_: Manifests) -> str:
     return str(next(all_.of("Secret"))["metadata"]["name"])
 
 
-def test_a_volume_that_is_shared_takes_the_place_of_the_pods_own(tree: Path) -> None:
-    """As README.md has it, with a claim of the simplest kind."""
-    shown = (
-        (tree / "README.md").read_text().partition("`production/kustomization.yaml`:\n\n```\n")[2]
-    )
-    added = yaml.safe_load(shown.partition("\n```")[0])
-    other = tree / "with-a-shared-volume"
+def with_what_readme_adds(tree: Path, number: int) -> Path:
+    """The overlay with what README.md has, in this place, for its kustomization.yaml."""
+    text = (tree / "README.md").read_text()
+    shown = text.split("`production/kustomization.yaml`:\n\n```\n")[number].partition("\n```")[0]
+    other = tree / f"with-{number}"
     shutil.copytree(tree / "production", other)
     own = yaml.safe_load((other / "kustomization.yaml").read_text())
-    for key, more in added.items():
+    for key, more in yaml.safe_load(shown).items():
         own[key] += more
     (other / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return other
+
+
+def test_an_authority_of_ones_own_is_where_umusic_looks_for_it(tree: Path) -> None:
+    other = with_what_readme_adds(tree, 1)
+    (other / "ca.pem").write_text("a certificate")
+    made = Manifests(build(other) + build(tree / "gateway"))
+    assert not schema_faults(made, VERSIONS[-1])
+    assert not faults(made)
+    for name in ("app", "migrate"):
+        mounts = {each["mountPath"]: each["name"] for each in container(made, name)["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in made.pod(name).spec["volumes"]}
+        config = volumes[mounts["/etc/postgres"]]["configMap"]["name"]
+        assert made.get("ConfigMap", config)["data"] == {"ca.pem": "a certificate"}
+    assert "authority" not in {each["name"] for each in made.pod("nginx").spec["volumes"]}
+
+
+def test_a_volume_that_is_shared_takes_the_place_of_the_pods_own(tree: Path) -> None:
+    """As README.md has it, with a claim of the simplest kind."""
+    other = with_what_readme_adds(tree, 2)
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -182,7 +208,7 @@ def test_a_volume_that_is_shared_takes_the_place_of_the_pods_own(tree: Path) -> 
         },
     }
     (other / "parts.yaml").write_text(yaml.safe_dump(claim))
-    shared = Manifests(build(other))
+    shared = Manifests(build(other) + build(tree / "gateway"))
     assert not schema_faults(shared, VERSIONS[-1])
     assert not faults(shared)
     (mount,) = (each for each in container(shared)["volumeMounts"] if each["name"] == "media")
@@ -195,6 +221,8 @@ def test_a_volume_that_is_shared_takes_the_place_of_the_pods_own(tree: Path) -> 
 
 OUTSIDE = Peer(address="198.51.100.7")
 GATEWAY = Peer({"of": "a gateway"}, namespace="gateway")
+CREDENTIALS = Peer(address="169.254.170.23")
+NODE = Peer(address="169.254.169.254")
 PROMETHEUS_POD = Peer({"app.kubernetes.io/name": "prometheus"}, namespace="monitoring")
 STRANGER = Peer({"app.kubernetes.io/component": "nginx"}, namespace="another")
 DNS = Peer({"k8s-app": "kube-dns"}, namespace="kube-system")
@@ -210,6 +238,7 @@ def test_pods_reach_what_they_need_and_nothing_else(all_: Manifests) -> None:
         assert may_go(all_, pod, DNS, 53)
     for pod, port in ((app, 5432), (app, 443), (nginx, 443), (migrate, 5432)):
         assert may_go(all_, pod, OUTSIDE, port)
+    assert may_go(all_, app, CREDENTIALS, 80)
 
     for source in (STRANGER, OUTSIDE, GATEWAY, peer(app), peer(migrate)):
         assert not may_come(all_, source, app, "http")
@@ -218,6 +247,7 @@ def test_pods_reach_what_they_need_and_nothing_else(all_: Manifests) -> None:
     assert not may_come(all_, peer(nginx), migrate, "http")
     for pod, port in ((nginx, 5432), (migrate, 443), (app, 80), (nginx, 22)):
         assert not may_go(all_, pod, OUTSIDE, port)
+    assert not may_go(all_, app, NODE, 80)
 
 
 def test_each_pod_is_covered_both_ways_whatever_is_added(all_: Manifests) -> None:

@@ -26,16 +26,16 @@ def roll(tree: Path, cluster: Cluster, directory: Path) -> "subprocess.Completed
 
 
 def test_an_update_migrates_before_it_changes_umusic(
-    all_: Manifests, tree: Path, tmp_path: Path
+    overlay: Manifests, tree: Path, tmp_path: Path
 ) -> None:
-    cluster = Cluster(all_.documents, "Complete")
+    cluster = Cluster(overlay.documents, "Complete")
     done = roll(tree, cluster, tmp_path)
     assert done.returncode == 0, done.stderr
     made = [name for _, name in cluster.changes]
-    assert {named(document) for document in all_.documents} == set(made)
+    assert {named(document) for document in overlay.documents} == set(made)
     migrated = made.index("Job/migrate")
     assert made.index("Deployment/app") > migrated
-    needed = [named(each) for each in all_.documents if each["kind"] in ("ConfigMap", "Secret")]
+    needed = [named(each) for each in overlay.documents if each["kind"] in ("ConfigMap", "Secret")]
     assert all(made.index(name) < migrated for name in needed)
 
     # Another image: a Job cannot be changed, so it is another one.
@@ -51,9 +51,9 @@ def test_an_update_migrates_before_it_changes_umusic(
 
 
 def test_an_update_whose_migration_fails_leaves_umusic_as_it_is(
-    all_: Manifests, tree: Path, tmp_path: Path
+    overlay: Manifests, tree: Path, tmp_path: Path
 ) -> None:
-    cluster = Cluster(all_.documents, "Failed", said="umusic: There is no host db.\n")
+    cluster = Cluster(overlay.documents, "Failed", said="umusic: There is no host db.\n")
     done = roll(tree, cluster, tmp_path)
     assert done.returncode == 1
     assert "The migration fails" in done.stdout
