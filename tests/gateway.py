@@ -9,7 +9,7 @@ from tests.front import unused_port
 class Gateway:
     """Passes all on to the S3 at `endpoint`, unless `fault` says otherwise: "hangs" (never
     answers), "cuts" (hangs up in the middle of what it is sent), or the status line that it answers
-    to all. While it is closed it refuses connections."""
+    to all, maybe with headers. While it is closed it refuses connections."""
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.removeprefix("http://").partition(":")

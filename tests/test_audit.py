@@ -16,7 +16,9 @@ from tests.test_keeper import order
 from tests.test_uploads import files, rows
 from tests.wavs import take
 from umusic.app import Services
-from umusic.library.audit import Fault, Finding
+from umusic.errors import MediaAway
+from umusic.library.audit import Audit, Fault, Finding
+from umusic.library.media import Leftover
 from umusic.library.models import Record, User
 
 
@@ -325,3 +327,33 @@ async def test_where_no_record_has_its_file_there_is_reason_to_doubt(
         # As with another's database: files without a single row.
         kept.write(path, b"an MP3")
         assert await services.audit.is_plausible() == (number == 0)
+
+
+@pytest.mark.expects_log("could not be swept")
+@pytest.mark.expects_log("swept the files of 3 records")
+@pytest.mark.gen_test
+async def test_what_cannot_be_read_keeps_a_sweep_from_nothing_else(
+    services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        kept.abandon(uuid.uuid4())
+    sweep_file, unreadable = Audit._sweep_file, 1
+
+    async def sweep_some(audit: Audit, file: Leftover) -> bool:
+        nonlocal unreadable
+        unreadable -= 1
+        if unreadable >= 0:
+            raise MediaAway from OSError("cannot be read")
+        return await sweep_file(audit, file)
+
+    monkeypatch.setattr(Audit, "_sweep_file", sweep_some)
+    assert await services.audit.sweep() == 3
+    assert len(kept.unfinished()) == 1
+    # Where nothing can be read it is the store, of which somebody should hear.
+    for _ in range(4):
+        kept.abandon(uuid.uuid4())
+    unreadable = 9
+    with pytest.raises(MediaAway):
+        await services.audit.sweep()
+    assert unreadable == 6
+    kept.clear()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import AnyHttpUrl
+from sqlalchemy import select
 from tornado.ioloop import IOLoop
 
 from tests.client import Client, as_json
@@ -17,12 +19,16 @@ from tests.process import umusic
 from tests.stores import S3, Kept, lapse
 from tests.test_keeper import order
 from tests.test_uploads import assert_nothing_kept, rows
+from tests.tus import Tus, problem
 from tests.wavs import take
 from umusic.app import Services
 from umusic.errors import StartError
-from umusic.library import multiparts, objects
+from umusic.library import completion, multiparts, objects, progress
 from umusic.library.bucket import Bucket
+from umusic.library.models import Claim
 from umusic.library.objects import Objects
+from umusic.library.stores import Stores
+from umusic.settings import Settings
 
 pytestmark = pytest.mark.s3
 
@@ -40,6 +46,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     hurried = {**objects._RETRIES, "retry_timeout": datetime.timedelta(seconds=1)}
     monkeypatch.setattr(objects, "_RETRIES", {**hurried, "max_retries": 1})
     monkeypatch.setattr(objects, "_CLIENT", {**objects._CLIENT, "read_timeout": "1s"})
+    monkeypatch.setattr(objects, "_SENDING", {"read_timeout": "1s"})
     monkeypatch.setattr(multiparts, "_READ_SECONDS", 1)
     monkeypatch.setattr(multiparts, "_ATTEMPTS", 1)
 
@@ -117,6 +124,57 @@ class TestAGatewayThatFails:
         assert await services.audit.sweep() == 1
         await assert_nothing_kept(services, kept)
 
+    @pytest.mark.expects_log("media-away")
+    @pytest.mark.expects_log("a file could not be removed")
+    @pytest.mark.expects_log("swept the files of")
+    @pytest.mark.gen_test
+    async def test_that_all_of_an_upload_has_come_is_told_once_there_is_a_record(
+        self,
+        client: Client,
+        services: Services,
+        gateway: Gateway,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(progress, "_RECORD_SECONDS", 0.1)
+        monkeypatch.setattr(completion, "_RETRY_SECONDS", (0.1, 1.0))
+        tus, wav = Tus(client, await client.register()), take(0.1)
+        url = await tus.begin(len(wav))
+        await gateway.fail("away")
+        assert problem(await tus.patch(url, 0, wav)) == (503, "media-away")
+        # All bytes are on this machine alone: whoever hears of them all does not come again.
+        asked = await tus.ask("HEAD", url)
+        assert (asked.code, "Upload-Offset" in asked.headers) == (423, False)
+        await gateway.mend()
+        async with asyncio.timeout(20):
+            while (asked := await tus.ask("HEAD", url)).code == 423:
+                await asyncio.sleep(0.05)
+        assert (asked.code, asked.headers["Upload-Offset"]) == (200, str(len(wav)))
+        link = asked.headers["Content-Location"]
+        assert (await client.fetch(link)).code == 200
+        await lapse(services)
+        assert await services.audit.sweep() >= 1
+
+    @pytest.mark.gen_test
+    async def test_one_that_hangs_keeps_no_thread_from_others(
+        self, services: Services, gateway: Gateway
+    ) -> None:
+        media = services.media
+        assert isinstance(media, Bucket)
+
+        async def look() -> None:
+            async for _ in media.objects.unfinished("x"):
+                pass
+
+        await gateway.fail("hangs")
+        # More of them than asyncio has threads for all.
+        looks = [asyncio.ensure_future(look()) for _ in range(40)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(asyncio.to_thread(int), 0.8)
+        assert not any(each.done() for each in looks)
+        for each in looks:
+            each.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+
     @pytest.mark.gen_test
     async def test_a_check_tells_what_cannot_be_looked_at_as_that(
         self, client: Client, services: Services, gateway: Gateway, tmp_path: Path
@@ -127,6 +185,25 @@ class TestAGatewayThatFails:
             await services.media.check_present()
         await gateway.mend()
         await services.media.check_present()
+
+
+@pytest.mark.gen_test
+async def test_whoever_comes_by_another_endpoint_sees_the_same_claims(
+    services: Services, settings: Settings, kept: Kept, gateway: Gateway
+) -> None:
+    elsewhere = settings.model_copy(update={"s3_endpoint": AnyHttpUrl(gateway.url)})
+    other = Stores(elsewhere, services.database).main()
+    media = services.media
+    assert isinstance(media, Bucket) and isinstance(other, Bucket)
+    user = uuid.uuid4()
+    record_id = kept.abandon(user)
+    held = await media.claims.seize(user, record_id)
+    assert held is not None
+    assert await media.is_abandoned(user, record_id) is False
+    assert await other.is_abandoned(user, record_id) is False
+    await held.drop()
+    assert await other.is_abandoned(user, record_id) is True
+    await other.remove(user, record_id)
 
 
 class TestAGatewayThatRestarts:
@@ -190,6 +267,7 @@ async def test_one_that_is_put_after_it_was_swept_leaves_nothing_either(
     await assert_nothing_kept(services, kept)
 
 
+@pytest.mark.expects_log("swept the files of 1 records")
 @pytest.mark.gen_test
 async def test_an_upload_that_is_cut_short_while_it_is_put_leaves_nothing(
     services: Services, kept: Kept, monkeypatch: pytest.MonkeyPatch
@@ -212,6 +290,12 @@ async def test_an_upload_that_is_cut_short_while_it_is_put_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await finishing
     await upload.abort()
+    # S3 may still be at it: what comes later a sweep removes.
+    async with services.database.reading() as session:
+        claim = (await session.scalars(select(Claim))).one()
+    kept.write(f"{claim.user_id}/{claim.record_id}.mp3", b"late")
+    await lapse(services)
+    assert await services.audit.sweep() == 1
     await assert_nothing_kept(services, kept)
 
 

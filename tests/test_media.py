@@ -7,7 +7,7 @@ import pytest
 
 from tests.stores import Kept, lapse, leave_marked
 from umusic.app import Services
-from umusic.errors import RecordUnknown
+from umusic.errors import MediaAway, RecordUnknown
 from umusic.library.media import Leftover, Media, Part, Stored
 
 pytestmark = pytest.mark.leaves_files
@@ -357,3 +357,17 @@ async def test_what_a_repair_takes_out_is_in_the_lost_and_found(
     assert sorted(map(kept.read, found)) == sorted([MP3, b"another"])
     assert [kept.read(name).strip() for name in kept.names() if name not in found] == [b'{"id": 1}']
     assert await settled(media) == set()
+
+
+@pytest.mark.disk
+@pytest.mark.gen_test
+async def test_who_finds_a_published_file_in_the_way_leaves_it_there(
+    services: Services, media: Media, kept: Kept
+) -> None:
+    record_id = await kept_file(services)
+    other = await part_of(media, record_id, b"another")
+    with pytest.raises(MediaAway):
+        await other.publish(THEN)
+    await other.discard()
+    assert kept.read(f"{USER}/{record_id}.mp3") == MP3
+    assert await marked(media) == []

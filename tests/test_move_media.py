@@ -287,9 +287,12 @@ class TestMoving:
         # What was just under way has been taken back: there is no mark to wait for.
         assert target.kept.names() == target.kept.mp3s()
         assert target.kept.unfinished() == []
-        assert await claims(services) == 0
+        held = select(func.count()).select_from(Claim).where(Claim.until > func.now())
+        async with services.database.reading() as session:
+            assert await session.scalar(held) == 0
         done = await run("move-media", "--to", target.url)
         assert done.status == 0
+        assert await claims(services) == 0
         assert_all_there(target.kept, records)
 
     @pytest.mark.gen_test
@@ -385,6 +388,36 @@ class TestMoving:
         await moving.run()
         assert moving.copied == 1
         assert_all_there(target.kept, [record])
+
+    @pytest.mark.gen_test
+    async def test_what_somebody_else_has_copied_meanwhile_is_there(
+        self,
+        services: Services,
+        kept: Kept,
+        target: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        records = await stock(services, kept, [1000, 2000])
+        (tmp_path / "other").mkdir()
+        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        told: list[str] = []
+        moving = Move(
+            services.records,
+            services.media,
+            store,
+            on_bytes=lambda _: None,
+            on_fault=lambda _, why: told.append(why),
+        )
+        await moving.run()
+
+        async def too_early(_: Move, records: list[Record]) -> list[bool]:
+            return [False for _ in records]
+
+        monkeypatch.setattr(Move, "_look", too_early)
+        await moving.run()
+        assert (moving.copied, moving.present, told) == (2, 2, [])
+        assert_all_there(target.kept, records)
 
     @pytest.mark.gen_test
     async def test_a_record_that_is_deleted_while_it_is_copied_leaves_nothing(

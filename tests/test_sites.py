@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
@@ -17,6 +19,8 @@ from tests.process import Process
 from tests.stores import Kept, files_in
 from tests.tus import STREAM, VERSION, checksum
 from tests.wavs import take
+from umusic.app import Services
+from umusic.settings import Settings
 
 pytestmark = pytest.mark.s3
 
@@ -155,3 +159,17 @@ def test_a_start_in_the_same_directory_goes_on_where_it_was(
     assert upload.offset(again) == HALF
     assert upload.append(again, HALF, len(WAV)) in (200, 204)
     assert_is_whole(again, upload)
+
+
+@pytest.mark.gen_test
+async def test_what_is_here_of_a_user_who_was_deleted_elsewhere_goes_once_nobody_goes_on_with_it(
+    services: Services, settings: Settings, media_dir: Path
+) -> None:
+    old, new = (media_dir / str(uuid.uuid4()) / f".{uuid.uuid4()}.upload" for _ in range(2))
+    for path in (old, new):
+        path.parent.mkdir()
+        path.touch()
+    then = time.time() - settings.upload_expiry - 3700
+    os.utime(old, (then, then))
+    await services.audit.sweep()
+    assert (old.exists(), new.exists()) == (False, True)

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from tornado.httpclient import HTTPResponse
+from tornado.ioloop import IOLoop
 
 from tests.client import Client, as_json
 from tests.conftest import wait_for
 from tests.front import unused_port
+from tests.gateway import Gateway
 from tests.stores import S3, Kept
 from tests.wavs import take
 from umusic.errors import MediaAway
@@ -172,6 +174,34 @@ class TestAGatewayThatRefuses:
         assert_away(await client.fetch(link))
         log = tmp_path / "nginx" / "access.log"
         await wait_for(lambda: '"upstream_status": "403"' in log.read_text())
+
+
+class TestAGatewayThatSendsElsewhere:
+    """What is no MP3 may have the URL in it that was asked for."""
+
+    @pytest.fixture
+    def gateway(self, s3: S3, io_loop: IOLoop) -> Iterator[Gateway]:
+        made = Gateway(s3.endpoint)
+        io_loop.run_sync(made.open)
+        yield made
+        io_loop.run_sync(made.close)
+
+    @pytest.fixture
+    def nginx_store(self, gateway: Gateway) -> str:
+        return gateway.url.removeprefix("http://")
+
+    @through_nginx
+    @pytest.mark.gen_test
+    async def test_is_a_503_problem(self, client: Client, gateway: Gateway) -> None:
+        link = (await stored(client))["link"]
+        where = f"https://s3.example.org/a.mp3?{SIGNED}Signature=secret"
+        for status in (300, 301, 302, 303, 307, 308, 400, 406, 410, 414, 422, 451, 507):
+            for name in ("Location", "Refresh", "Link"):
+                await gateway.fail(f"{status} Elsewhere\r\n{name}: {where}")
+                assert_away(await client.fetch(link, follow_redirects=False))
+        for name in ("Location", "Refresh", "Link"):
+            await gateway.fail(f"200 OK\r\n{name}: {where}")
+            assert_unsigned(await client.fetch(link))
 
 
 class TestDirect:

@@ -142,6 +142,9 @@ class Swarm(Stack):
 def _ceph(directory: Path) -> Iterator[S3]:
     """A Ceph where the containers reach it: at this machine's end of the way out of the Swarm."""
     gateway = "{{(index .IPAM.Config 0).Gateway}}"
+    # The first Swarm of an engine makes it, soon after it has begun.
+    names = ("docker", "network", "ls", "--format", "{{.Name}}")
+    await_true(lambda: "docker_gwbridge" in run(*names).split(), 30)
     ports = unused_port(), unused_port()
     environment = {
         "CEPH_DIR": str(directory),

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from umusic.errors import RecordUnknown
+from umusic.errors import MediaAway, RecordUnknown
 from umusic.library.media import Leftover, Media, Stored
 from umusic.library.models import Record
 from umusic.library.records import Records
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _BATCH = 200
 _FIRST = uuid.UUID(int=0)
+#: So many in a row are no matter of single files.
+_FAILURES = 3
 #: Seconds between making a `.part` and locking it, and many times more.
 _PAUSE = 0.1
 
@@ -67,12 +69,19 @@ class Audit:
             MediaAway: the media directory is not the one of the start.
         """
         await asyncio.to_thread(self._media.directory.check_mounted)
-        swept = 0
+        swept = failed = 0
         async for file in self._media.leftovers(user_id):
             try:
                 swept += await self._sweep_file(file)
+                failed = 0
             except OSError:
                 log.exception("a file that a crash had left could not be swept")
+            except MediaAway as exc:
+                # One that cannot be read keeps nobody from the others; a store that is away does.
+                failed += 1
+                if failed == _FAILURES:
+                    raise
+                log.warning("what a crash had left could not be swept: %r", exc.__cause__ or exc)
         await self._strays.sweep(user_id)
         await self._media.drop_orphans(user_id, thorough=False)
         if swept:

@@ -20,7 +20,7 @@ from umusic.library.derived_files import SUFFIX
 from umusic.library.derived_objects import DerivedObjects
 from umusic.library.directory import Directory
 from umusic.library.disk import Disk
-from umusic.library.files import as_uuid
+from umusic.library.files import as_uuid, record_of
 from umusic.library.lost_and_found import LostObjects
 from umusic.library.media import Found, Stored
 from umusic.library.objects import Objects
@@ -28,9 +28,10 @@ from umusic.library.record_file import PartFile
 
 log = logging.getLogger(__name__)
 
-_MP3 = ".mp3"
-#: How long a store may take to say that it is there, in seconds.
+#: How long a store may take to say that it is there, and to remove what somebody waits for, in
+#: seconds.
 _PATIENCE = 3.0
+_REMOVAL_SECONDS = 20.0
 
 
 class Bucket(media.Media):
@@ -116,7 +117,7 @@ class Bucket(media.Media):
 
     async def settled(self) -> AsyncIterator[tuple[uuid.UUID, uuid.UUID]]:
         async for page in self.objects.pages():
-            named = [found for meta in page if (found := _record_of(meta.key))]
+            named = [found for meta in page if (found := record_of(meta.key))]
             claimed = await self.claims.among([record_id for _, record_id in named])
             for user_id, record_id in named:
                 if record_id not in claimed:
@@ -134,7 +135,7 @@ class Bucket(media.Media):
             yield self.leftover(user, record)
         seen = set()
         async for key, _ in self.objects.unfinished(f"{user_id}/" if user_id else ""):
-            named = _record_of(key)
+            named = record_of(key)
             if named and named not in seen:
                 seen.add(named)
                 if await self.is_abandoned(*named):
@@ -153,7 +154,7 @@ class Bucket(media.Media):
             user, _, rest = found.key.partition("/")
             record = as_uuid(rest.partition(SUFFIX)[0])
             if record and as_uuid(user) and rest.startswith(f"{record}{SUFFIX}/"):
-                mp3 = await self.objects.head(f"{user}/{record}{_MP3}")
+                mp3 = await self.objects.head(f"{user}/{record}.mp3")
                 if mp3 is None:
                     await self.objects.delete(found.key)
 
@@ -215,6 +216,7 @@ class Part(media.Part):
         self._record_id = record_id
         self._file = file
         self._held: Held | None = None
+        self._is_published = False
 
     async def publish(self, modified: int) -> Stored:
         stored = await asyncio.to_thread(self._file.measure)
@@ -223,6 +225,7 @@ class Part(media.Part):
             raise RecordBusy
         key = self._bucket.path(self._user_id, self._record_id)
         await self._bucket.objects.put(key, self.path, "audio/mpeg")
+        self._is_published = True
         return stored
 
     async def settle_in(self, session: AsyncSession) -> None:
@@ -238,7 +241,8 @@ class Part(media.Part):
             await asyncio.to_thread(self._file.discard)
         finally:
             if held is not None:
-                await _remove(self._bucket, held)
+                # S3 may still be at what it has not answered: then a sweep looks once more.
+                await _remove(self._bucket, held, for_good=self._is_published)
 
     async def release(self) -> None:
         if self._held is not None:
@@ -323,25 +327,17 @@ class Leftover(media.Leftover):
             await (held.drop() if self._is_new else held.give_back())
 
 
-async def _remove(bucket: Bucket, held: Held) -> None:
-    """Removes all that is claimed; what cannot be removed a sweep will, once the claim has run
-    out."""
+async def _remove(bucket: Bucket, held: Held, *, for_good: bool = True) -> None:
+    """Removes all that is claimed, and the claims with it if that is `for_good`; else they run out
+    now. What cannot be removed in time a sweep will, once the claim has run out."""
     try:
-        removals = (bucket.remove(held.user_id, record_id) for record_id in held.record_ids)
-        for outcome in await asyncio.gather(*removals, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-        await held.drop()
-    except Unavailable as exc:
+        async with asyncio.timeout(_REMOVAL_SECONDS):
+            removals = (bucket.remove(held.user_id, record_id) for record_id in held.record_ids)
+            for outcome in await asyncio.gather(*removals, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        await (held.drop() if for_good else held.give_back())
+    except (Unavailable, TimeoutError) as exc:
         log.warning("a file could not be removed; a sweep will: %r", exc.__cause__ or exc)
     finally:
         held.release()
-
-
-def _record_of(key: str) -> tuple[uuid.UUID, uuid.UUID] | None:
-    """The user and the record whose MP3 an object is."""
-    user, _, name = key.partition("/")
-    user_id, record_id = as_uuid(user), as_uuid(name.removesuffix(_MP3))
-    if user_id and record_id and key == f"{user_id}/{record_id}{_MP3}":
-        return user_id, record_id
-    return None

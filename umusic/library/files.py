@@ -1,4 +1,4 @@
-"""What all that is done with files in the media directory has in common. All of it blocks."""
+"""What all that is done with files has in common. All that touches the disk blocks."""
 
 import contextlib
 import os
@@ -41,3 +41,12 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
+
+
+def record_of(path: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """The user and the record whose MP3 is at `path` in a store; None if it is something else."""
+    user, _, name = path.partition("/")
+    user_id, record_id = as_uuid(user), as_uuid(name.removesuffix(".mp3"))
+    if user_id and record_id and path == f"{user_id}/{record_id}.mp3":
+        return user_id, record_id
+    return None

@@ -118,7 +118,8 @@ class Move:
             self._on_bytes(count)
 
         try:
-            if await self._clear(record) and await self._is_present(record):
+            await self._clear(record)
+            if await self._is_present(record):  # by now, maybe by somebody else
                 self.present += 1
             else:
                 await self._copy(record, tell)
@@ -134,22 +135,20 @@ class Move:
         finally:
             self._on_bytes(record.size - told)
 
-    async def _clear(self, record: Record) -> bool:
-        """Decides what becomes of what a run that was cut short left of it in the target. Returns
-        whether there was anything."""
+    async def _clear(self, record: Record) -> None:
+        """Decides what becomes of what a run that was cut short left of it in the target."""
         left = self._target.leftover(record.user_id, record.id)
         deadline = time.monotonic() + _PATIENCE
         while await left.exists():
             try:
                 if await left.claim():
                     await left.settle(_expected(record))
-                    return True
+                    return
             finally:
                 await left.release()
             if time.monotonic() > deadline:
                 raise _NotCopied("somebody else has it in hand")
             await asyncio.sleep(_PAUSE)
-        return False
 
     async def _copy(self, record: Record, tell: Callable[[int], None]) -> None:
         await self._check_source(record)

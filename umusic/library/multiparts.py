@@ -14,8 +14,8 @@ from umusic.errors import MediaAway
 from umusic.library.s3 import S3Access, StoreFault
 
 #: How long an answer is waited for, and how often it is asked.
-_READ_SECONDS = 30
-_ATTEMPTS = 4
+_READ_SECONDS = 10
+_ATTEMPTS = 2
 
 
 class Multiparts:

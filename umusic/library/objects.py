@@ -6,10 +6,11 @@ The bytes go by obstore. What it cannot do is in `multiparts`.
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -22,23 +23,29 @@ from umusic.library.s3 import S3Access, StoreFault
 if TYPE_CHECKING:
     from umusic.library.multiparts import Multiparts
 
+T = TypeVar("T")
+
 #: Bytes of a part of a multipart upload, parts of one that are under way at once, and uploads that
 #: are: the memory that publishing takes is their product. S3 has parts of 5 MiB or more, and 10,000
 #: at most.
 _PART_BYTES = 8 * 2**20
 _PARTS = 2
-_PUTS = 8
+_PUTS = 4
 #: Objects that are listed at once.
 _PAGE = 1000
-#: Requests of other kinds under way at once.
+#: Requests of other kinds under way at once, and threads that ask for multipart uploads.
 _REQUESTS = 32
+_THREADS = 2
 #: Bytes that are read at once, and read ahead. A sender that waits is told nothing meanwhile, and a
 #: store does not keep a slow reader's connection for ever.
 _READ_BYTES = 2**20
 #: How long a presigned URL may be used: to begin with what it names.
 _SIGNED = datetime.timedelta(minutes=5)
-#: A gateway that restarts is waited for.
-_CLIENT: Any = {"connect_timeout": "3s", "read_timeout": "30s", "timeout": "1h"}
+#: A gateway that restarts is waited for, and one that says nothing is given up so soon that there
+#: is time to ask once more. To send a part counts towards the time that its answer may take: at
+#: 0.6 MB/s all that are under way are through in two minutes.
+_CLIENT: Any = {"connect_timeout": "3s", "read_timeout": "15s", "timeout": "1h"}
+_SENDING = {"read_timeout": "120s"}
 _RETRIES: Any = {
     "max_retries": 12,
     "retry_timeout": datetime.timedelta(seconds=20),
@@ -68,8 +75,6 @@ class Objects:
     def __init__(self, url: str, access: S3Access) -> None:
         parts = urlsplit(url)
         self.url = url.rstrip("/")
-        #: What nobody else's is called.
-        self.name = f"{access.endpoint or 'aws'} {self.url}"
         self._bucket = parts.netloc
         prefix = parts.path.strip("/")
         self._below = f"{prefix}/" if prefix else ""
@@ -79,16 +84,24 @@ class Objects:
         if access.access_key is not None:
             config["access_key_id"] = access.access_key
             config["secret_access_key"] = access.secret_key
-        client: Any = {**_CLIENT, "allow_http": (access.endpoint or "").startswith("http://")}
-        self._store = S3Store(
-            self._bucket,
-            prefix=prefix or None,
-            config=config,
-            client_options=client,
-            retry_config=_RETRIES,
-        )
+
+        def opened(**times: str) -> S3Store:
+            plain = (access.endpoint or "").startswith("http://")
+            client: Any = {**_CLIENT, **times, "allow_http": plain}
+            return S3Store(
+                self._bucket,
+                prefix=prefix or None,
+                config=config,
+                client_options=client,
+                retry_config=_RETRIES,
+            )
+
+        self._store = opened()
+        self._sending = opened(**_SENDING)
         self._access = access
         self._uploads: Multiparts | None = None
+        #: Of its own: if S3 does not answer, nobody else's work waits behind what asks it.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="multiparts")
         self._puts = asyncio.Semaphore(_PUTS)
         self._requests = asyncio.Semaphore(_REQUESTS)
 
@@ -97,7 +110,7 @@ class Objects:
         async with self._puts:
             with _asking():
                 await obstore.put_async(
-                    self._store,
+                    self._sending,
                     key,
                     data,
                     attributes={"Content-Type": media_type},
@@ -164,16 +177,16 @@ class Objects:
 
     async def unfinished(self, prefix: str = "") -> AsyncIterator[tuple[str, str]]:
         """The multipart uploads that are under way, or that nobody will complete: key and id."""
-        multiparts = await asyncio.to_thread(self._multiparts)
+        multiparts = await self._on_thread(self._multiparts)
         pages = multiparts.pages(self._below + prefix)
-        while page := await asyncio.to_thread(next, pages, None):
+        while page := await self._on_thread(next, pages, None):
             for key, upload in page:
                 yield key.removeprefix(self._below), upload
 
     async def abort(self, key: str, upload: str) -> None:
         """Removes what has come of a multipart upload. That it is gone is no trouble."""
-        multiparts = await asyncio.to_thread(self._multiparts)
-        await asyncio.to_thread(multiparts.abort, self._below + key, upload)
+        multiparts = await self._on_thread(self._multiparts)
+        await self._on_thread(multiparts.abort, self._below + key, upload)
 
     async def _range(self, key: str, start: int, end: int) -> bytes:
         async with self._requests:
@@ -182,6 +195,9 @@ class Objects:
         if not found:
             raise MediaAway from EOFError(f"an object ends at {start}")
         return bytes(found)
+
+    async def _on_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _multiparts(self) -> "Multiparts":
         if self._uploads is None:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from umusic.errors import NoSpace, RecordUnknown, Unavailable
@@ -15,6 +16,10 @@ from umusic.library.uploads import Uploads, end_of
 from umusic.resumable_errors import OffsetUnknown, ResumptionGone
 
 log = logging.getLogger(__name__)
+
+#: How long whoever asks waits for a record, in seconds, and between looks.
+_RECORD_SECONDS = 20.0
+_PAUSE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,23 @@ async def look(upload_id: uuid.UUID, uploads: Uploads, records: Records, media: 
         # in between may be gone.
         if again.is_open and again.revision == row.revision:
             return Progress(row, size if row.pending_from is None else min(size, row.pending_from))
+
+
+async def assured(look: Callable[[], Awaitable[Progress]]) -> Progress:
+    """What `look` tells, but that all of it is there only once there is a record: who hears of that
+    does not come again, and the part-file may go with its machine.
+
+    Raises:
+        OffsetUnknown: there is no record yet.
+    """
+    deadline = time.monotonic() + _RECORD_SECONDS
+    while True:
+        progress = await look()
+        if progress.record or progress.end or not progress.is_whole:
+            return progress
+        if time.monotonic() > deadline:
+            raise OffsetUnknown
+        await asyncio.sleep(_PAUSE)
 
 
 async def _done(row: ResumableUpload, record_id: uuid.UUID, records: Records) -> Progress:

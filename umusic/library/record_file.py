@@ -32,6 +32,8 @@ class RecordFile:
         self.final = self._directory / f"{record_id}.mp3"
         self._derived = DerivedFiles(root, user_id, record_id)
         self._file = -1
+        #: Whether what has the final name is this file.
+        self._is_linked = True
 
     def settle(self) -> None:
         """Says that the row is committed: the file stays, under its final name alone."""
@@ -44,8 +46,9 @@ class RecordFile:
         """Removes the file, under whichever name, and its directory if that is empty now."""
         try:
             # The .part last: it is what marks the other for the sweep, should this be cut short.
-            self.final.unlink(missing_ok=True)
-            self._derived.discard()
+            if self._is_linked:
+                self.final.unlink(missing_ok=True)
+                self._derived.discard()
             self.path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
@@ -64,6 +67,7 @@ class PartFile(RecordFile):
 
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         super().__init__(root, user_id, record_id)
+        self._is_linked = False
         try:
             self._file = self._open_locked()
         except BaseException:
@@ -89,6 +93,7 @@ class PartFile(RecordFile):
             stored = measure(self._file)
             os.fsync(self._file)
             self.final.hardlink_to(self.path)
+            self._is_linked = True
             sync_directory(self._directory)
         return stored
 

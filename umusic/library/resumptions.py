@@ -20,11 +20,11 @@ from umusic.library.keeper import Keeper, Upload
 from umusic.library.media import Media
 from umusic.library.models import Record, ResumableUpload
 from umusic.library.orders import Order
-from umusic.library.progress import Progress, look
+from umusic.library.progress import Progress, assured, look
 from umusic.library.records import Records
 from umusic.library.resumption import Resumption, is_final
 from umusic.library.turns import Checksum, Turn
-from umusic.library.uploads import Uploads, end_of
+from umusic.library.uploads import Uploads, check_open, end_of
 from umusic.library.wav_part import WavPart
 from umusic.metrics import Metrics
 from umusic.resumable_errors import (
@@ -113,6 +113,12 @@ class Resumptions:
         if progress.row.is_open and progress.is_whole:
             self._spawn(self._completion.attempt(progress.row))
         return progress
+
+    async def assure(self, upload_id: uuid.UUID) -> Progress:
+        """The same as a promise (`assured`), where no other machine has its part-file."""
+        if self._uploads.site is None:
+            return await self.look(upload_id)
+        return await assured(lambda: self.look(upload_id))
 
     async def settle(self, upload_id: uuid.UUID) -> Progress:
         """How far an upload is, once nobody writes to it: who does is cut off, here or in another
@@ -247,14 +253,14 @@ class Resumptions:
 
     async def _start(self, upload_id: uuid.UUID, patience: float) -> Resumption:
         row = await self._uploads.find(upload_id)
-        _check_open(row)
+        check_open(row)
         await asyncio.to_thread(self._media.directory.check_mounted)
         part = self._media.directory.wav_part(row.user_id, row.id)
         await self._claim(part, patience)
         try:
             # What was so before need not be so any more.
             row = await self._uploads.find(upload_id)
-            _check_open(row)
+            check_open(row)
             counting = 0 if self._uploads.is_elsewhere(row) else row.pending_from
             if counting is not None:
                 await asyncio.to_thread(part.cut, counting)
@@ -339,10 +345,3 @@ class Resumptions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _check_open(row: ResumableUpload) -> None:
-    if error := end_of(row):
-        raise error
-    if row.record_id is not None:
-        raise ResumptionGone("This upload has become a record.")

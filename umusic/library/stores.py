@@ -54,5 +54,6 @@ class Stores:
             secret.get_secret_value() if secret else None,
         )
         objects = Objects(url, access)
-        claims = Claims(self._database, objects.name)
+        # By the URL alone: one S3 may be reached by several endpoints.
+        claims = Claims(self._database, objects.url)
         return Bucket(directory or self._directory, objects, claims, known_as)

@@ -2,7 +2,9 @@
 
 An upload gets its row before its part-file, so a part-file without an open row is one that somebody
 was about to remove. So is one of which another directory has the part-file by now. What a user that
-this database does not know has is left alone, as in the sweep of records.
+this database does not know has is left alone, as in the sweep of records; unless each umusic has a
+directory of its own, where one who is deleted by another umusic leaves some behind. Then it goes
+when it is so old that no upload goes on with it, whichever database knows of that.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ _BATCH = 200
 #: How long to wait for whoever has one in hand, in seconds, and between looks.
 _PATIENCE = 10.0
 _PAUSE = 0.05
+#: How long after its expiry what an unknown user has goes, in seconds.
+_OUTDATED_SECONDS = 3600.0
 
 
 class Strays:
@@ -34,7 +38,8 @@ class Strays:
     async def sweep(self, user_id: uuid.UUID | None = None) -> None:
         """Removes them, in one library or in all, but not those that somebody has in hand."""
         async for part in self.find(user_id):
-            if await self._records.holds(part.user_id, part.upload_id) is not None:
+            known = await self._records.holds(part.user_id, part.upload_id) is not None
+            if known or await asyncio.to_thread(self._is_outdated, part):
                 await asyncio.to_thread(part.remove)
 
     async def find(self, user_id: uuid.UUID | None = None) -> AsyncIterator[WavPart]:
@@ -67,6 +72,15 @@ class Strays:
             if time.monotonic() > deadline:
                 raise RecordBusy("An upload of this user does not come to an end.")
             await asyncio.sleep(_PAUSE)
+
+    def _is_outdated(self, part: WavPart) -> bool:
+        if self._uploads.site is None:
+            return False
+        oldest = time.time() - self._uploads.expiry.total_seconds() - _OUTDATED_SECONDS
+        try:
+            return part.path.stat().st_mtime < oldest
+        except FileNotFoundError:
+            return False
 
     def _removed(self, user_id: uuid.UUID) -> bool:
         in_hand = [part for part in self._media.directory.wav_parts(user_id) if not part.remove()]

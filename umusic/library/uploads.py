@@ -278,6 +278,14 @@ def end_of(row: ResumableUpload) -> ResumptionGone | None:
     )
 
 
+def check_open(row: ResumableUpload) -> None:
+    """Raises ResumptionGone if an upload has come to an end, or has become a record."""
+    if error := end_of(row):
+        raise error
+    if row.record_id is not None:
+        raise ResumptionGone("This upload has become a record.")
+
+
 async def _reserved(session: AsyncSession, user_id: uuid.UUID, but: uuid.UUID | None) -> int:
     size = func.coalesce(ResumableUpload.length, ResumableUpload.received)
     query = select(func.sum(size)).where(ResumableUpload.user_id == user_id, _OPEN)

@@ -198,7 +198,7 @@ class ResumableHandler(CurtHandler, TusHandler):
         """Tells how many bytes there are."""
         # After 423 all ask again; after 503 tus-js-client begins anew.
         with patience():
-            progress = await self.resumptions.look(self.upload_id())
+            progress = await self.resumptions.assure(self.upload_id())
         if progress.end:
             raise progress.end
         row = progress.row
