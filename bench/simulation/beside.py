@@ -51,8 +51,9 @@ class Found:
     others: float
 
 
-def check(costs: Costs, *, quick: bool = False, seed: int = 1) -> Iterator[str]:
-    """Measures, simulates the same, and puts both in a table for each load."""
+def check(costs: Costs, *, quick: bool = False, seed: int = 1) -> Iterator[tuple[str, float]]:
+    """Measures, simulates the same, and puts both in a table for each load; beside it, how far both
+    are apart (`distance`)."""
     takes = _QUICK_TAKES if quick else _TAKES
     with bench() as opened, loading() as load:
         wavs = {take: music(opened.scratch / f"{take}.wav", take) for take in takes}
@@ -60,10 +61,12 @@ def check(costs: Costs, *, quick: bool = False, seed: int = 1) -> Iterator[str]:
             plan = planned(Random(seed), wavs, rate, 5.0 if quick else _SECONDS)
             with opened.umusic(**_UNLIMITED, encoders=str(CORES)) as umusic:
                 measured = measure(umusic, load, plan)
-            yield _beside(measured, simulate(costs, plan, measured.others))
+            simulated = simulate(costs, plan, measured.others)
             megabytes = sum(one.wav.stat().st_size for one in plan) / 1e6
             about = f"{len(plan)} uploads, {megabytes:,.0f} MB in {measured.seconds:.0f} s"
-            yield f"({about}; others took {measured.others:.2f} of {CORES} cores)\n"
+            others = f"others took {measured.others:.2f} of {CORES} cores"
+            told = f"{_beside(measured, simulated)}\n({about}; {others})\n"
+            yield told, distance(measured, simulated)
 
 
 def measure(umusic: Server, load: Load, plan: list[Planned]) -> Found:
@@ -103,6 +106,13 @@ def simulate(costs: Costs, plan: list[Planned], others: float = 0.0) -> Found:
     kept = outcome.kept
     links, lags = [one.link for one in kept], [one.lag for one in kept]
     return Found(links, lags, outcome.used, env.now, others)
+
+
+def distance(one: Found, two: Found) -> float:
+    """The quotient, of the larger by the smaller, of the means from first byte to link or of how
+    busy the encoders were, whichever is further from 1."""
+    means = (statistics.mean(one.link), statistics.mean(two.link))
+    return max(max(pair) / max(min(pair), 1e-9) for pair in (means, (one.used, two.used)))
 
 
 def _busy(umusic: Server) -> float:
