@@ -24,8 +24,13 @@ def upload(stack: Stack, user: dict[str, Any], wav: Path, *options: str) -> dict
 
 def records_of(stack: Stack, user: dict[str, Any]) -> dict[str, str]:
     """The names in a user's library, and their links."""
-    body = stack.curl("/records?limit=1000", *bearer(user))[2]
-    return {item["name"]: item["link"] for item in json.loads(body)["items"]}
+    found, query = {}, "limit=1000"
+    while True:
+        page = json.loads(stack.curl(f"/records?{query}", *bearer(user))[2])
+        found |= {item["name"]: item["link"] for item in page["items"]}
+        if page["next"] is None:
+            return found
+        query = f"limit=1000&cursor={page['next']}"
 
 
 def uploads_by_curl(
