@@ -34,7 +34,7 @@ _QUICK_TAKES = {2: 3, 10: 1}
 _LINES: tuple[float | None, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, None)
 _LOOPBACK = 1e9
 #: Uploads that begin in a second, for so many seconds: two loads.
-_RATES, _SECONDS = (0.4, 1.0), 75.0
+_RATES, _SECONDS = (1.0, 2.5), 75.0
 _UNLIMITED = {"max_uploads": "256", "uploads_per_user": "256"}
 _BUSY = re.compile(r"^umusic_segment_encode_seconds_sum (\S+)", re.MULTILINE)
 
