@@ -2,13 +2,24 @@
 what memory they take. By hand: `python -m bench.store_downloads`.
 
 Needs wrk, curl, and an S3 as the tests do (`tests/ceph/up`): it runs on the same cores as all that
-it is compared with. nginx has one worker.
+it is compared with, and on a loopback each copy counts that is hidden by a network. nginx has one
+worker. Over a line of 1 Gbit/s, as root, with a Ceph of `CEPH_ADDRESS=10.77.0.1 tests/ceph/up`:
+
+    ip netns add reader
+    ip link add line type veth peer name reader netns reader
+    ip addr add 10.77.0.1/24 dev line && ip link set line up
+    ip netns exec reader ip addr add 10.77.0.2/24 dev reader
+    ip netns exec reader ip link set reader up
+    tc qdisc add dev line root tbf rate 1gbit burst 256k latency 20ms
+    python -m bench.store_downloads --host 10.77.0.1 --within "ip netns exec reader"
 """
 
+import argparse
 import contextlib
 import datetime
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import time
@@ -37,12 +48,13 @@ WEIGHED = {"8 MB": 8_000_000, "100 MB": 100_000_000, "1 GB": 1_000_000_000}
 _PREFIX = "bench/store-downloads"
 
 
-def bytes_per_second(url: str, connections: int) -> float:
+def bytes_per_second(url: str, connections: int, within: list[str]) -> float:
     """What curl or wrk gets; every answer has to be a good one."""
     if connections == 1:
-        curl = ["curl", "-sSf", "-o", "/dev/null", "-w", "%{speed_download}", url]
+        curl = [*within, "curl", "-sSf", "-o", "/dev/null", "-w", "%{speed_download}", url]
         return float(subprocess.run(curl, capture_output=True, check=True).stdout)
-    wrk = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{SECONDS}s", "--timeout", "30s", url]
+    options = ["-t", "1", "-c", str(connections), "-d", f"{SECONDS}s", "--timeout", "30s"]
+    wrk = [*within, "wrk", *options, url]
     said = subprocess.run(wrk, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     found = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]?)B", said)
@@ -98,13 +110,14 @@ def recorded(server: Server, scratch: Path) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def nginx_before(place: Bench, server: Server, s3: S3) -> Iterator[tuple[str, int]]:
+def nginx_before(place: Bench, server: Server, s3: S3, host: str) -> Iterator[tuple[str, int]]:
     """The URL of nginx, and its worker."""
     front = Nginx(
         place.scratch / "nginx",
         upstream=server.url.removeprefix("http://"),
         media=server.media,
         store=s3.endpoint.partition("://")[2],
+        host=host,
     )
     with front.running() as master:
         yield front.url, _worker(master)
@@ -119,11 +132,14 @@ def _worker(master: int) -> int:
         time.sleep(0.01)
 
 
-def compare(link: str, signed: str, size: str) -> None:
+def compare(link: str, signed: str, size: str, within: list[str]) -> None:
     """Prints how fast both are, in turn."""
     for connections in CONNECTIONS:
         pairs = [
-            (bytes_per_second(signed, connections), bytes_per_second(link, connections))
+            (
+                bytes_per_second(signed, connections, within),
+                bytes_per_second(link, connections, within),
+            )
             for _ in range(CURLS if connections == 1 else PAIRS)
         ]
         ratios = sorted(through / straight for straight, through in pairs)
@@ -159,16 +175,21 @@ def weigh(what: str, link: str, size: int, processes: dict[str, int]) -> None:
 
 def main() -> None:
     """Prints a line for each measurement."""
+    parser = argparse.ArgumentParser(prog="python -m bench.store_downloads")
+    parser.add_argument("--host", default="127.0.0.1", help="where nginx listens")
+    parser.add_argument("--within", default="", help="what curl and wrk are run by")
+    options = parser.parse_args()
+    within = shlex.split(options.within)
     s3 = S3.of_environment()
     objects = Objects(s3)
     with bench() as place, contextlib.ExitStack() as stack:
         stack.callback(objects.clear)
         with place.umusic(x_accel_prefix="/_media/", **objects.settings) as server:
             path, name = recorded(server, place.scratch)
-            with nginx_before(place, server, s3) as (url, worker):
+            with nginx_before(place, server, s3, options.host) as (url, worker):
                 for told, size in COMPARED.items():
                     objects.replace(name, size)
-                    compare(url + path, objects.signed(name), told)
+                    compare(url + path, objects.signed(name), told, within)
                 processes = {"umusic": server.pid, "nginx": worker}
                 for told, size in WEIGHED.items():
                     objects.replace(name, size)

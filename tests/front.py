@@ -61,15 +61,16 @@ class Nginx:
         registrations: str = "1000r/s",
         of_wheel: bool = False,
         templates: Path = TEMPLATES,
+        host: str = "127.0.0.1",
     ) -> None:
         prefix.mkdir(parents=True)
-        self._port = unused_port()
+        self._host, self._port = host, unused_port()
         self.error_log = prefix / "error.log"
         self._prefix = prefix
         self._binary = nginx_binary(of_wheel=of_wheel)
         self._templates = templates
         self._render(
-            LISTEN=f"127.0.0.1:{self._port}",
+            LISTEN=f"{self._host}:{self._port}",
             SERVERS=f"server {upstream};",
             MEDIA_ROOT=media,
             STATE_DIR=prefix,
@@ -100,7 +101,7 @@ class Nginx:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[int]:
@@ -122,7 +123,7 @@ class Nginx:
     def _await_port(self, process: "subprocess.Popen[bytes]") -> None:
         for _ in range(500):
             assert process.poll() is None, (self._prefix / "output.log").read_text()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+            with contextlib.suppress(OSError), socket.create_connection((self._host, self._port)):
                 return
             time.sleep(0.01)
         raise AssertionError("nginx does not listen")
