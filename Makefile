@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 # Tests of minutes each.
-SLOW := $(PY) -m pytest --timeout=1500 -s
+SLOW := $(PY) -m pytest --timeout=1200 -s
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: run demo test s3-test s3-chaos pooler-test api-test chaos browser-test tus-test screenshots \

@@ -195,7 +195,7 @@ class TestAGatewayThatSendsElsewhere:
     async def test_is_a_503_problem(self, client: Client, gateway: Gateway) -> None:
         link = (await stored(client))["link"]
         where = f"https://s3.example.org/a.mp3?{SIGNED}Signature=secret"
-        for status in (300, 301, 302, 303, 307, 308, 400, 406, 410, 414, 422, 451, 507):
+        for status in (300, 301, 302, 303, 307, 308, 400, 406, 410, 414, 422, 451, 507, 520):
             for name in ("Location", "Refresh", "Link"):
                 await gateway.fail(f"{status} Elsewhere\r\n{name}: {where}")
                 assert_away(await client.fetch(link, follow_redirects=False))

@@ -66,7 +66,7 @@ class Audit:
         process. Returns how many records that were.
 
         Raises:
-            MediaAway: the media directory is not the one of the start.
+            MediaAway: the media directory is not the one of the start, or the store is away.
         """
         await asyncio.to_thread(self._media.directory.check_mounted)
         swept = failed = 0
@@ -102,8 +102,9 @@ class Audit:
             free = [file for file in batch if await _is_free(file)]
             # Whoever has just made one had been about to lock it.
             await asyncio.sleep(_PAUSE if free else 0)
-            for file in [file for file in free if await _is_free(file)]:
-                yield Finding(Fault.UNFINISHED, file.user_id, file.record_id)
+            for file in free:
+                if not await file.is_empty() and await _is_free(file):
+                    yield Finding(Fault.UNFINISHED, file.user_id, file.record_id)
         async for part in self._strays.find():
             # Whoever has just ended it had been about to remove it.
             await asyncio.sleep(_PAUSE)

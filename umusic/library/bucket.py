@@ -20,7 +20,7 @@ from umusic.library.derived_files import SUFFIX
 from umusic.library.derived_objects import DerivedObjects
 from umusic.library.directory import Directory
 from umusic.library.disk import Disk
-from umusic.library.files import as_uuid, record_of
+from umusic.library.files import as_uuid, ids_of
 from umusic.library.lost_and_found import LostObjects
 from umusic.library.media import Found, Stored
 from umusic.library.objects import Objects
@@ -117,7 +117,7 @@ class Bucket(media.Media):
 
     async def settled(self) -> AsyncIterator[tuple[uuid.UUID, uuid.UUID]]:
         async for page in self.objects.pages():
-            named = [found for meta in page if (found := record_of(meta.key))]
+            named = [found for meta in page if (found := ids_of(meta.key))]
             claimed = await self.claims.among([record_id for _, record_id in named])
             for user_id, record_id in named:
                 if record_id not in claimed:
@@ -135,7 +135,7 @@ class Bucket(media.Media):
             yield self.leftover(user, record)
         seen = set()
         async for key, _ in self.objects.unfinished(f"{user_id}/" if user_id else ""):
-            named = record_of(key)
+            named = ids_of(key)
             if named and named not in seen:
                 seen.add(named)
                 if await self.is_abandoned(*named):
@@ -183,18 +183,19 @@ class Bucket(media.Media):
     async def is_abandoned(self, user_id: uuid.UUID, record_id: uuid.UUID) -> bool:
         """Whether there is a multipart upload that nobody has a claim on: who makes one has a claim
         before, and until it is complete."""
-        before = await self._unfinished(user_id, record_id)
+        before = await self.unfinished(user_id, record_id)
         if not before or await self.claims.among([record_id]):
             return False
         # One that is there now as well was there when nobody had a claim.
-        return not before.isdisjoint(await self._unfinished(user_id, record_id))
+        return not before.isdisjoint(await self.unfinished(user_id, record_id))
 
     async def abort_unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         """Ends multipart uploads of a record's file."""
         async for unfinished, upload in self.objects.unfinished(self.path(user_id, record_id)):
             await self.objects.abort(unfinished, upload)
 
-    async def _unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> set[str]:
+    async def unfinished(self, user_id: uuid.UUID, record_id: uuid.UUID) -> set[str]:
+        """The multipart uploads of a record's file, by their ids."""
         uploads = self.objects.unfinished(self.path(user_id, record_id))
         return {upload async for _, upload in uploads}
 
@@ -304,6 +305,11 @@ class Leftover(media.Leftover):
             return True
         return await self._bucket.is_abandoned(self.user_id, self.record_id)
 
+    async def is_empty(self) -> bool:
+        if await self._bucket.size(self.user_id, self.record_id) is not None:
+            return False
+        return not await self._bucket.unfinished(self.user_id, self.record_id)
+
     async def is_published(self) -> bool:
         return True
 
@@ -328,15 +334,16 @@ class Leftover(media.Leftover):
 
 
 async def _remove(bucket: Bucket, held: Held, *, for_good: bool = True) -> None:
-    """Removes all that is claimed, and the claims with it if that is `for_good`; else they run out
-    now. What cannot be removed in time a sweep will, once the claim has run out."""
+    """Removes all that is claimed, and the claims with it if that is `for_good`. What cannot be
+    removed in time a sweep will, once the claim has run out."""
     try:
         async with asyncio.timeout(_REMOVAL_SECONDS):
             removals = (bucket.remove(held.user_id, record_id) for record_id in held.record_ids)
             for outcome in await asyncio.gather(*removals, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
-        await (held.drop() if for_good else held.give_back())
+        if for_good:
+            await held.drop()
     except (Unavailable, TimeoutError) as exc:
         log.warning("a file could not be removed; a sweep will: %r", exc.__cause__ or exc)
     finally:

@@ -43,7 +43,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-def record_of(path: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+def ids_of(path: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     """The user and the record whose MP3 is at `path` in a store; None if it is something else."""
     user, _, name = path.partition("/")
     user_id, record_id = as_uuid(user), as_uuid(name.removesuffix(".mp3"))

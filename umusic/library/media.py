@@ -128,6 +128,10 @@ class Leftover(abc.ABC):
     async def exists(self) -> bool:
         """Whether it is still there."""
 
+    async def is_empty(self) -> bool:
+        """Whether there is a mark, and nothing that it marks."""
+        return False
+
     @abc.abstractmethod
     async def is_published(self) -> bool:
         """Whether a row may stand for it."""

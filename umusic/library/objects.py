@@ -35,7 +35,7 @@ _PUTS = 4
 _PAGE = 1000
 #: Requests of other kinds under way at once, and threads that ask for multipart uploads.
 _REQUESTS = 32
-_THREADS = 2
+_THREADS = 8
 #: Bytes that are read at once, and read ahead. A sender that waits is told nothing meanwhile, and a
 #: store does not keep a slow reader's connection for ever.
 _READ_BYTES = 2**20

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 #: How long whoever asks waits for a record, in seconds, and between looks.
 _RECORD_SECONDS = 20.0
-_PAUSE = 0.3
+_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,12 @@ async def look(upload_id: uuid.UUID, uploads: Uploads, records: Records, media: 
             return Progress(row, size if row.pending_from is None else min(size, row.pending_from))
 
 
-async def assured(look: Callable[[], Awaitable[Progress]]) -> Progress:
+async def assured(
+    look: Callable[[], Awaitable[Progress]], is_ending: Callable[[], bool]
+) -> Progress:
     """What `look` tells, but that all of it is there only once there is a record: who hears of that
-    does not come again, and the part-file may go with its machine.
+    does not come again, and the part-file may go with its machine. That is waited for, unless this
+    process is about to end.
 
     Raises:
         OffsetUnknown: there is no record yet.
@@ -85,7 +88,7 @@ async def assured(look: Callable[[], Awaitable[Progress]]) -> Progress:
         progress = await look()
         if progress.record or progress.end or not progress.is_whole:
             return progress
-        if time.monotonic() > deadline:
+        if is_ending() or time.monotonic() > deadline:
             raise OffsetUnknown
         await asyncio.sleep(_PAUSE)
 

@@ -32,8 +32,6 @@ class RecordFile:
         self.final = self._directory / f"{record_id}.mp3"
         self._derived = DerivedFiles(root, user_id, record_id)
         self._file = -1
-        #: Whether what has the final name is this file.
-        self._is_linked = True
 
     def settle(self) -> None:
         """Says that the row is committed: the file stays, under its final name alone."""
@@ -46,7 +44,7 @@ class RecordFile:
         """Removes the file, under whichever name, and its directory if that is empty now."""
         try:
             # The .part last: it is what marks the other for the sweep, should this be cut short.
-            if self._is_linked:
+            if self._owns_final():
                 self.final.unlink(missing_ok=True)
                 self._derived.discard()
             self.path.unlink(missing_ok=True)
@@ -54,6 +52,9 @@ class RecordFile:
                 self._directory.rmdir()
         finally:
             self.release()
+
+    def _owns_final(self) -> bool:
+        return True
 
     def release(self) -> None:
         """Lets go of the file, which stays under the names it has until a sweep decides."""
@@ -67,7 +68,6 @@ class PartFile(RecordFile):
 
     def __init__(self, root: Path, user_id: uuid.UUID, record_id: uuid.UUID) -> None:
         super().__init__(root, user_id, record_id)
-        self._is_linked = False
         try:
             self._file = self._open_locked()
         except BaseException:
@@ -93,9 +93,12 @@ class PartFile(RecordFile):
             stored = measure(self._file)
             os.fsync(self._file)
             self.final.hardlink_to(self.path)
-            self._is_linked = True
             sync_directory(self._directory)
         return stored
+
+    def _owns_final(self) -> bool:
+        """Whether what has the final name is this file, and not another one."""
+        return os.fstat(self._file).st_nlink > 1
 
     def _open_locked(self) -> int:
         while True:

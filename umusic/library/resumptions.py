@@ -118,7 +118,7 @@ class Resumptions:
         """The same as a promise (`assured`), where no other machine has its part-file."""
         if self._uploads.site is None:
             return await self.look(upload_id)
-        return await assured(lambda: self.look(upload_id))
+        return await assured(lambda: self.look(upload_id), lambda: self._closed)
 
     async def settle(self, upload_id: uuid.UUID) -> Progress:
         """How far an upload is, once nobody writes to it: who does is cut off, here or in another
