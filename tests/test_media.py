@@ -368,6 +368,7 @@ async def test_who_finds_a_published_file_in_the_way_leaves_it_there(
     other = await part_of(media, record_id, b"another")
     with pytest.raises(MediaAway):
         await other.publish(THEN)
-    await other.discard()
+    for _ in range(2):  # who has failed, and whoever cleans up
+        await other.discard()
     assert kept.read(f"{USER}/{record_id}.mp3") == MP3
     assert await marked(media) == []

@@ -97,8 +97,9 @@ class PartFile(RecordFile):
         return stored
 
     def _owns_final(self) -> bool:
-        """Whether what has the final name is this file, and not another one."""
-        return os.fstat(self._file).st_nlink > 1
+        """Whether what has the final name is this file, and not another one. Not once it was let go
+        of."""
+        return self._file >= 0 and os.fstat(self._file).st_nlink > 1
 
     def _open_locked(self) -> int:
         while True:
