@@ -31,6 +31,7 @@ from tests.wavs import take
 from umusic.app import Services
 from umusic.library import move
 from umusic.library.directory import Directory
+from umusic.library.media import Media
 from umusic.library.models import Claim, Record
 from umusic.library.move import Move
 from umusic.library.scratch import scratch
@@ -133,6 +134,19 @@ def assert_all_there(kept: Kept, records: list[Record]) -> None:
     assert kept.names() == sorted(name_of(record) for record in records)
     for record in records:
         assert hashlib.sha256(kept.read(name_of(record))).digest() == record.sha256
+
+
+def move_to(services: Services, store: Media) -> tuple[Move, list[str]]:
+    """A move from the first store of the settings, and the faults that it tells."""
+    told: list[str] = []
+    moving = Move(
+        services.records,
+        services.stores.first(),
+        store,
+        on_bytes=lambda _: None,
+        on_fault=lambda _, why: told.append(why),
+    )
+    return moving, told
 
 
 async def claims(services: Services) -> int:
@@ -370,14 +384,7 @@ class TestMoving:
         part = await store.create(record.user_id, record.id)
         part.path.write_bytes(b"its own")
         await part.publish(0)
-        told: list[str] = []
-        moving = Move(
-            services.records,
-            services.media,
-            store,
-            on_bytes=lambda _: None,
-            on_fault=lambda _, why: told.append(why),
-        )
+        moving, told = move_to(services, store)
         await moving.run()
         assert told == ["somebody else has it in hand"]
         assert (moving.copied, moving.faults) == (0, 1)
@@ -399,14 +406,7 @@ class TestMoving:
         records = await stock(services, kept, [1000, 2000])
         (tmp_path / "other").mkdir()
         store = services.stores.at(target.url, Directory(tmp_path / "other"))
-        told: list[str] = []
-        moving = Move(
-            services.records,
-            services.media,
-            store,
-            on_bytes=lambda _: None,
-            on_fault=lambda _, why: told.append(why),
-        )
+        moving, told = move_to(services, store)
         await moving.run()
 
         async def too_early(_: Move, records: list[Record]) -> list[bool]:
@@ -436,8 +436,7 @@ class TestMoving:
             return await measure(*ids)
 
         monkeypatch.setattr(store, "measure", deleted)
-        ignore: Any = lambda *_: None  # noqa: E731
-        moving = Move(services.records, services.media, store, on_bytes=ignore, on_fault=ignore)
+        moving, _ = move_to(services, store)
         await moving.run()
         assert (moving.copied, moving.present, moving.faults) == (0, 0, 0)
         assert target.kept.names() == kept.names() == []
@@ -675,10 +674,7 @@ class TestFallback:
             return await size(user_id, record_id)
 
         monkeypatch.setattr(store, "size", deleted)
-        ignore: Any = lambda *_: None  # noqa: E731
-        moving = Move(
-            services.records, services.stores.first(), store, on_bytes=ignore, on_fault=ignore
-        )
+        moving, _ = move_to(services, store)
         await moving.run()
         assert (looks, moving.copied, moving.faults) == (2, 1, 0)
         assert_all_there(target.kept, [other])
