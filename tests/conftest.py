@@ -23,6 +23,7 @@ from tornado.web import Application
 from tests import leaks, rows
 from tests.client import Client
 from tests.front import Nginx
+from tests.gateway import Gateway
 from tests.pooler import OPTION, around_pooler, pooler
 from tests.postgres import copy_cluster, make_cluster
 from tests.process import Process, pids
@@ -252,6 +253,15 @@ def s3(request: pytest.FixtureRequest) -> S3 | None:
 def store_of_the_session(s3: S3 | None) -> Iterator[None]:
     with session_in(s3):
         yield
+
+
+@pytest.fixture
+def gateway(s3: S3, io_loop: IOLoop) -> Iterator[Gateway]:
+    """What S3 is reached by if it is to fail; with `--store=s3`."""
+    made = Gateway(s3.endpoint)
+    io_loop.run_sync(made.open)
+    yield made
+    io_loop.run_sync(made.close)
 
 
 @pytest.fixture

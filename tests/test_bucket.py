@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pydantic import AnyHttpUrl
 from sqlalchemy import select
-from tornado.ioloop import IOLoop
 
 from tests.client import Client, as_json
 from tests.gateway import Gateway
@@ -49,14 +48,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "_SENDING", {"read_timeout": "1s"})
     monkeypatch.setattr(multiparts, "_READ_SECONDS", 1)
     monkeypatch.setattr(multiparts, "_ATTEMPTS", 1)
-
-
-@pytest.fixture
-def gateway(s3: S3, io_loop: IOLoop) -> Iterator[Gateway]:
-    made = Gateway(s3.endpoint)
-    io_loop.run_sync(made.open)
-    yield made
-    io_loop.run_sync(made.close)
 
 
 class TestAGatewayThatFails:

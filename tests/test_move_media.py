@@ -136,6 +136,13 @@ def assert_all_there(kept: Kept, records: list[Record]) -> None:
         assert hashlib.sha256(kept.read(name_of(record))).digest() == record.sha256
 
 
+def opened(services: Services, target: Place, tmp_path: Path) -> Media:
+    """The target, with another directory for what is on its way there than umusic's own."""
+    directory = tmp_path / "other"
+    directory.mkdir()
+    return services.stores.at(target.url, Directory(directory))
+
+
 def move_to(services: Services, store: Media) -> tuple[Move, list[str]]:
     """A move from the first store of the settings, and the faults that it tells."""
     told: list[str] = []
@@ -379,8 +386,7 @@ class TestMoving:
     ) -> None:
         monkeypatch.setattr(move, "_PATIENCE", 1.0)
         [record] = await stock(services, kept, [1000])
-        (tmp_path / "other").mkdir()
-        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        store = opened(services, target, tmp_path)
         part = await store.create(record.user_id, record.id)
         part.path.write_bytes(b"its own")
         await part.publish(0)
@@ -404,8 +410,7 @@ class TestMoving:
         tmp_path: Path,
     ) -> None:
         records = await stock(services, kept, [1000, 2000])
-        (tmp_path / "other").mkdir()
-        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        store = opened(services, target, tmp_path)
         moving, told = move_to(services, store)
         await moving.run()
 
@@ -427,8 +432,7 @@ class TestMoving:
         tmp_path: Path,
     ) -> None:
         [record] = await stock(services, kept, [1000])
-        (tmp_path / "other").mkdir()
-        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        store = opened(services, target, tmp_path)
         measure = store.measure
 
         async def deleted(*ids: uuid.UUID) -> Any:
@@ -566,8 +570,7 @@ class TestLeftovers:
         self, services: Services, kept: Kept, target: Place, tmp_path: Path, run: Run
     ) -> None:
         whole, half = await stock(services, kept, [1000, 2000])
-        (tmp_path / "other").mkdir()
-        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        store = opened(services, target, tmp_path)
         there = dataclasses.replace(services, media=store)
         await self.leave(there, target.kept, whole, kept.read(name_of(whole)), b"")
         await self.leave(there, target.kept, half, b"something else", b"")
@@ -661,8 +664,7 @@ class TestFallback:
     ) -> None:
         """Removed in the target as well, in the midst of its copy."""
         doomed, other = await stock(services, kept, [1000, 1000])
-        (tmp_path / "other").mkdir()
-        store = services.stores.at(target.url, Directory(tmp_path / "other"))
+        store = opened(services, target, tmp_path)
         size, looks = store.size, 0
 
         async def deleted(user_id: uuid.UUID, record_id: uuid.UUID) -> int | None:

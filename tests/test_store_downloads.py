@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from tornado.httpclient import HTTPResponse
-from tornado.ioloop import IOLoop
 
 from tests.client import Client, as_json
 from tests.conftest import wait_for
@@ -178,13 +177,6 @@ class TestAGatewayThatRefuses:
 
 class TestAGatewayThatSendsElsewhere:
     """What is no MP3 may have the URL in it that was asked for."""
-
-    @pytest.fixture
-    def gateway(self, s3: S3, io_loop: IOLoop) -> Iterator[Gateway]:
-        made = Gateway(s3.endpoint)
-        io_loop.run_sync(made.open)
-        yield made
-        io_loop.run_sync(made.close)
 
     @pytest.fixture
     def nginx_store(self, gateway: Gateway) -> str:
