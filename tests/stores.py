@@ -47,6 +47,16 @@ class S3:
         )
 
     def make_bucket(self) -> None:
+        """Makes the bucket of the tests, and the first object and multipart upload in it: for these
+        a new Ceph makes pools, which takes seconds."""
+        self._create_bucket()
+        named = {"Bucket": BUCKET, "Key": f"first/{uuid.uuid4()}"}
+        self.client.put_object(**named, Body=b"")
+        self.client.delete_object(**named)
+        upload = self.client.create_multipart_upload(**named)["UploadId"]
+        self.client.abort_multipart_upload(**named, UploadId=upload)
+
+    def _create_bucket(self) -> None:
         try:
             self.client.create_bucket(Bucket=BUCKET)
         except ClientError as exc:
